@@ -1,0 +1,66 @@
+# Turns a fresh machine with Python 3.11+ into a run (`make run`) or a verdict on the code (`make test`).
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+# pip's own find-links setting reaches uv; empty is harmless.
+export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+export UV_COMPILE_BYTECODE := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+UV := $(BIN)/uv pip
+INSTALL := $(UV) install --python $(BIN)/python
+
+.PHONY: help run test lint lock sample drawings bench clean python-is-new-enough
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+python-is-new-enough:
+	@command -v $(PYTHON) >/dev/null || { echo "make: there is no '$(PYTHON)' here. Install Python 3.11, 3.12 or 3.13, or give its path: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "make: $$($(PYTHON) --version 2>&1) will not do, Adloom needs 3.11, 3.12 or 3.13. Give its path: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+
+$(BIN)/uv: | python-is-new-enough
+	@echo "[set-up] creating .venv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+.venv/.installed: pyproject.toml requirements/lock.txt | $(BIN)/uv
+	@echo "[set-up] installing what Adloom runs on (a minute or two the first time)"
+	@$(INSTALL) --quiet -r requirements/lock.txt
+	@$(INSTALL) --quiet --no-deps --editable .
+	@touch $@
+
+.venv/.installed-dev: requirements/lock-dev.txt .venv/.installed
+	@echo "[set-up] installing what its tests need"
+	@$(INSTALL) --quiet -r requirements/lock-dev.txt
+	@touch $@
+
+run: python-is-new-enough .venv/.installed ## install, then the whole batch on the shipped sample
+	@$(BIN)/adloom run
+
+test: python-is-new-enough .venv/.installed-dev lint ## install, then lint, types, import arrows, docs in step, tests
+	@echo "[test] tests"
+	@$(BIN)/python -m pytest
+
+lint: .venv/.installed-dev ## lint, types, import arrows, docs in step
+	@echo "[test] ruff"
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "[test] mypy --strict"
+	@$(BIN)/mypy
+	@echo "[test] import arrows"
+	@$(BIN)/lint-imports
+	@echo "[test] docs in step with the code"
+	@$(BIN)/python -m flows.write_docs --check
+
+lock: $(BIN)/uv ## choose new versions of every dependency
+	@$(UV) compile --quiet --upgrade pyproject.toml --python-version 3.11 --no-header --no-annotate --no-emit-find-links --no-emit-index-url -o requirements/lock.txt
+	@sed -i 's/+cpu//' requirements/lock.txt
+	@$(UV) compile --quiet --upgrade pyproject.toml --extra dev -c requirements/lock.txt --python-version 3.11 --no-header --no-annotate --no-emit-find-links --no-emit-index-url -o requirements/lock-dev.txt
+	@sed -i 's/+cpu//' requirements/lock-dev.txt
+
+drawings: .venv/.installed-dev ## render the product drawings again
+	@$(BIN)/python -m sources.drawings
+
+clean: ## remove what runs and tests made; the shipped sample and .venv stay
+	@rm -rf data/runs data/models .pytest_cache .mypy_cache .ruff_cache .hypothesis .prefect

@@ -1,0 +1,188 @@
+"""Turns the promise between stages into schemas: every table, its columns, units, bounds and keys. Nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+
+EVERYONE = "*"
+"""The user_id of the general slate: what people get who are unknown or did not consent."""
+
+GENERAL_COHORT = -1
+"""The cohort of a concept's general creative, drawn for nobody in particular."""
+
+ACTIONS = ("view", "click", "cart", "purchase", "search", "like")
+
+
+def _instant(description: str, *, nullable: bool = False) -> dy.Datetime:
+    return dy.Datetime(time_zone="UTC", time_unit="us", nullable=nullable, description=description)
+
+
+def _name(description: str, **kwargs: Any) -> dy.String:
+    return dy.String(min_length=1, description=description, **kwargs)
+
+
+class Events(dy.Schema):
+    """Browsing: what a user did with an item, and when. Input."""
+
+    user_id = _name("who")
+    at = _instant("when, UTC microseconds")
+    action = dy.String(check=lambda c: c.is_in(ACTIONS), description="one of " + ", ".join(ACTIONS))
+    item_id = _name("with what")
+    topics = dy.List(dy.String(min_length=1), description="topics of the item; may be empty")
+    dwell_seconds = dy.Float64(nullable=True, min=0.0, description="seconds spent, if known")
+    device = dy.String(nullable=True, description="phone, desktop, ...")
+
+
+class Concepts(dy.Schema):
+    """Ad concepts that may be shown: a product, its copy and its rules. Input."""
+
+    concept_id = _name("key", primary_key=True)
+    advertiser = _name("whose ad it is")
+    topics = dy.List(dy.String(min_length=1), min_length=1, description="topics, at least one")
+    headline = dy.List(dy.String(min_length=1), min_length=1, description="headlines, at least one; the first is set")
+    body = dy.String(description="one sentence under the headline; may be empty")
+    call_to_action = _name("label of the button")
+    product_image = dy.String(nullable=True, description="path of the product picture, relative to the data folder")
+    colours = dy.List(
+        dy.String(regex=r"^#[0-9a-fA-F]{6}$"),
+        nullable=True,
+        description="brand colours #rrggbb, the first is the button",
+    )
+    landing_url = _name("where a click leads")
+    active_from = _instant("shown from this moment on", nullable=True)
+    active_until = _instant("shown before this moment", nullable=True)
+    sensitive = dy.Bool(description="true: never personalised")
+
+
+class Impressions(dy.Schema):
+    """Ads shown and whether they were clicked. Rows with equal (user_id, at) are one slate. Input."""
+
+    impression_id = _name("key", primary_key=True)
+    user_id = _name("who saw it")
+    at = _instant("when, UTC microseconds")
+    slot = dy.Int32(min=0, description="place in the slate, from 0")
+    concept_id = _name("which concept")
+    creative_id = dy.String(nullable=True, description="which picture of it, if known")
+    clicked = dy.Bool(description="clicked")
+    propensity = dy.Float64(
+        nullable=True, min_exclusive=0.0, max=1.0, description="chance of this concept here, given the earlier slots"
+    )
+    policy = dy.String(nullable=True, description="name of the policy that chose it")
+
+
+class Users(dy.Schema):
+    """Consent and locale. Input, optional."""
+
+    user_id = _name("key", primary_key=True)
+    personalise = dy.Bool(description="consent to personalised ads")
+    locale = dy.String(nullable=True, description="BCP 47 tag")
+    adult = dy.Bool(nullable=True, description="of age, if known; false is treated as no consent")
+
+
+class Pictures(dy.Schema):
+    """What the logged creatives look like, and where the product stands in them. Input, optional."""
+
+    creative_id = _name("key", primary_key=True)
+    concept_id = _name("which concept it advertises")
+    file = _name("path of the picture, relative to the data folder")
+    box_left = dy.Float64(
+        nullable=True, min=0.0, max=1.0, description="product box, share of the width; null: not known"
+    )
+    box_top = dy.Float64(nullable=True, min=0.0, max=1.0, description="product box, share of the height")
+    box_width = dy.Float64(nullable=True, min=0.0, max=1.0, description="product box, share of the width")
+    box_height = dy.Float64(nullable=True, min=0.0, max=1.0, description="product box, share of the height")
+
+
+class RejectedRows(dy.Schema):
+    """Rows of the input that were set aside, each with its reason. accepted + rejected = read."""
+
+    source = _name("file the row stands in")
+    row = dy.Int64(min=1, description="row number in that file, from 1, the header not counted")
+    column = dy.String(description="column at fault; empty: the row as a whole")
+    reason = _name("what is wrong with it")
+    raw = dy.String(description="the row as it was read, JSON")
+
+
+class Interests(dy.Schema):
+    """Decayed topic interests of each consenting user. Made by features."""
+
+    user_id = _name("who", primary_key=True)
+    topic = _name("what", primary_key=True)
+    weight = dy.Float64(min=0.0, max=1.0 + 1e-9, description="share of the user's interest; sums to 1 for a user")
+    as_of = _instant("at which moment")
+
+
+class Embeddings(dy.Schema):
+    """A user's place in the frozen space: the decayed mean of item vectors. Made by features."""
+
+    user_id = _name("key", primary_key=True)
+    vector = dy.List(dy.Float32(), min_length=1, description="coordinates; all rows have the same length")
+    events = dy.Int64(min=0, description="how many events made it")
+
+
+class Scores(dy.Schema):
+    """The ranker's word on every (user, concept) that may be shown. Made by ranking."""
+
+    user_id = _name("who", primary_key=True)
+    concept_id = _name("which concept", primary_key=True)
+    score = dy.Float64(description="ranking score, higher is better, no unit")
+    click_chance = dy.Float64(min=0.0, max=1.0, description="calibrated click chance in slot 0")
+
+
+class Slates(dy.Schema):
+    """What each user is to be shown, drawn by Plackett-Luce. Made by ranking."""
+
+    user_id = _name("who; * is the general slate", primary_key=True)
+    position = dy.Int32(min=0, primary_key=True, description="place, from 0")
+    concept_id = _name("which concept")
+    score = dy.Float64(description="ranking score")
+    propensity = dy.Float64(min_exclusive=0.0, max=1.0, description="chance of this choice given the earlier positions")
+    policy_hash = _name("model and slate settings that drew it")
+
+
+class Creatives(dy.Schema):
+    """Pictures drawn, and what the checks say of them. Made by generators."""
+
+    creative_id = _name("key", primary_key=True)
+    cohort = dy.Int32(min=GENERAL_COHORT, description="group of users it is for; -1: the general creative")
+    concept_id = _name("which concept")
+    generator = _name("how it was drawn")
+    weights_hash = _name("sha256 of the weights that drew it")
+    seed = dy.Int64(min=0, description="seed it was drawn with")
+    file = _name("path of the picture, relative to the stage folder")
+    checks = dy.List(dy.String(), description="names of failed checks; empty: passed")
+    predicted_click_chance = dy.Float64(
+        nullable=True, min=0.0, max=1.0, description="calibrated click chance of the concept, mean over the cohort"
+    )
+
+
+INPUT_TABLES: dict[str, type[dy.Schema]] = {
+    "events": Events,
+    "concepts": Concepts,
+    "impressions": Impressions,
+    "users": Users,
+    "pictures": Pictures,
+}
+OPTIONAL_INPUTS = frozenset({"users", "pictures"})
+
+STAGE_TABLES: dict[str, type[dy.Schema]] = {
+    "rejected_rows": RejectedRows,
+    "interests": Interests,
+    "embeddings": Embeddings,
+    "scores": Scores,
+    "slates": Slates,
+    "creatives": Creatives,
+}
+
+
+def polars_schema(schema: type[dy.Schema]) -> dict[str, pl.DataType]:
+    """Column names and Polars dtypes of a table, in order."""
+    return {name: column.dtype for name, column in schema.columns().items()}
+
+
+def nullable_columns(schema: type[dy.Schema]) -> frozenset[str]:
+    """Columns that may be null; an input file may leave them out."""
+    return frozenset(name for name, column in schema.columns().items() if column.nullable)

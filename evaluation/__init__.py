@@ -1,0 +1,1 @@
+"""Logs, slates and creatives into estimates, intervals, a verdict and the report."""

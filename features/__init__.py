@@ -1,0 +1,1 @@
+"""Browsing logs into interests and user embeddings, point in time."""

@@ -1,0 +1,1 @@
+"""The Prefect flow over all stages, and the command line."""

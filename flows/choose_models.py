@@ -1,0 +1,112 @@
+"""Turns what has been learned so far into the models that fit this data: the space, and the generator's weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from contracts.settings import FeatureSettings
+from contracts.store import write_json
+from features.space import Space, fit_space
+from flows.job import SHIPPED
+
+ORIGIN = "origin.json"
+"""Says which run learned a version."""
+
+LEAST_COVERAGE = 0.5
+"""A known space is used when it places at least this share of the events' items."""
+
+
+def model_roots(models: Path) -> tuple[Path, ...]:
+    """Folders to look for models in: the user's own first, then the shipped ones."""
+    return models, SHIPPED / "models"
+
+
+def versions(models: Path, kind: str) -> Iterator[Path]:
+    """Finished versions of a kind of model, the user's own first, the one in use before the others."""
+    for root in model_roots(models):
+        folder = root / kind
+        pointer = folder / "in_use.json"
+        first = json.loads(pointer.read_text())["version"] if pointer.exists() else None
+        found = sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.endswith(".part"))
+        yield from sorted(found, key=lambda path: path.name != first)
+
+
+def use_version(models: Path, kind: str, version: str) -> None:
+    """Points a kind of model at a version."""
+    write_json(models / kind / "in_use.json", {"version": version})
+
+
+def choose_space(
+    models: Path, events: pl.DataFrame, past: pl.DataFrame, settings: FeatureSettings, *, made_by: str
+) -> tuple[Space, str]:
+    """The first known space that explains the events, or a new one.
+
+    Args:
+        models: the user's models.
+        events: all events.
+        past: the events that a new space may be fitted on: those before the test period.
+        settings: of the features.
+        made_by: name of the run.
+
+    Returns:
+        The space, and where it is from, in words.
+    """
+    for folder in versions(models, "space"):
+        space = Space.load(folder)
+        share = space.coverage(events)
+        if share >= LEAST_COVERAGE and space.dimensions == settings.dimensions:
+            return space, "fitted here" if made_here(folder, made_by) else f"known, places {share:.0%} of the events"
+    space = fit_space(
+        past,
+        dimensions=settings.dimensions,
+        window=settings.covisit_window,
+        action_weights=settings.action_weights,
+    )
+    keep_version(models, "space", space.hash[:12], space.save, made_by=made_by)
+    return space, "fitted here"
+
+
+def keep_version(models: Path, kind: str, version: str, save: Callable[[Path], None], *, made_by: str) -> Path:
+    """Adds a version to the models, whole or not at all, and puts it in use."""
+    folder = models / kind / version
+    if not folder.exists():
+        part = folder.with_name(f"{version}.part")
+        part.mkdir(parents=True, exist_ok=True)
+        save(part)
+        write_json(part / ORIGIN, {"made_by": made_by})
+        part.rename(folder)
+    use_version(models, kind, version)
+    return folder
+
+
+def made_here(folder: Path, made_by: str) -> bool:
+    """Whether a version was learned by the run of this name."""
+    try:
+        return bool(json.loads((folder / ORIGIN).read_text())["made_by"] == made_by)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def find_generator(models: Path, space_hash: str) -> Path | None:
+    """The generator in use for a space; None when none was trained for it."""
+    for folder in versions(models, "generator"):
+        if generator_space(folder) == space_hash:
+            return folder
+    return None
+
+
+def any_generator(models: Path) -> Path | None:
+    """A generator of whatever space, to start training from."""
+    return next(versions(models, "generator"), None)
+
+
+def generator_space(folder: Path) -> str | None:
+    """The space that a generator was trained in."""
+    try:
+        return str(json.loads((folder / "weights" / "config.json").read_text())["space_hash"])
+    except (OSError, ValueError, KeyError):
+        return None

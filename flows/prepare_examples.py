@@ -1,0 +1,129 @@
+"""Turns checked tables and their pictures into the training file of the generator."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from PIL import Image
+
+from contracts.errors import DataError
+from contracts.settings import FeatureSettings
+from features.embeddings import embeddings_at
+from features.space import Space
+from flows.build_features import browsing_settings
+from generators.examples import Examples
+from generators.products import ProductBox, load_product, product_mask
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def prepare_examples(
+    data: Path,
+    tables: Path,
+    space: Space,
+    settings: FeatureSettings,
+    *,
+    side: int,
+    before: dt.datetime | None,
+    split: str,
+) -> Examples:
+    """Everything that the generator learns from: logged pictures, who saw them, who clicked.
+
+    Args:
+        data: the data folder, for the pictures' files.
+        tables: folder of the checked tables.
+        space: in which users and concepts stand.
+        settings: how browsing is weighed.
+        side: pictures are resized to this, pixels.
+        before: only impressions before this moment; None: all.
+        split: a name for the record.
+
+    Raises:
+        DataError: the data holds no pictures, or no impression of one.
+    """
+    if not (tables / "pictures.parquet").exists():
+        raise DataError(
+            "there is no pictures table, so nothing to learn a picture from",
+            where=str(data),
+            fix="Add pictures.parquet (creative_id, concept_id, file), see data/README.md.",
+        )
+    events, concepts, impressions, pictures = (
+        pl.read_parquet(tables / f"{name}.parquet") for name in ("events", "concepts", "impressions", "pictures")
+    )
+    seen = impressions.filter(pl.col("at") < before) if before is not None else impressions
+    shown = seen.join(pictures.with_row_index("picture").select("creative_id", "picture"), on="creative_id").sort(
+        "at", "user_id", "slot"
+    )
+    if shown.is_empty():
+        raise DataError(
+            "no impression names a creative of the pictures table",
+            where=str(data),
+            fix="Fill impressions.creative_id with keys of the pictures table.",
+        )
+    moments = shown.select("user_id", "at").unique(maintain_order=True).with_row_index("moment")
+    shown = shown.join(moments, on=["user_id", "at"], maintain_order="left")
+    rows = pictures.join(
+        concepts.with_row_index("concept").select("concept_id", "concept", "product_image"),
+        on="concept_id",
+        maintain_order="left",
+    )
+    pixels, masks = read_pictures(data, rows, side)
+    return Examples(
+        pictures=pixels,
+        masks=masks,
+        picture_concept=rows["concept"].to_numpy().astype(np.int32),
+        concept_vectors=space.place_concepts(concepts),
+        user_vectors=embeddings_at(events, space, moments, **browsing_settings(settings)),
+        impression_picture=shown["picture"].to_numpy().astype(np.int32),
+        impression_user=shown["moment"].to_numpy().astype(np.int32),
+        clicked=shown["clicked"].to_numpy().astype(np.uint8),
+        space_hash=space.hash,
+        split=split,
+    )
+
+
+def read_pictures(data: Path, rows: pl.DataFrame, side: int) -> tuple[Bytes, Bytes]:
+    """Logged pictures at the training size, and where their product stands.
+
+    Args:
+        data: the data folder.
+        rows: file, product_image and box_left, box_top, box_width, box_height; P rows.
+        side: S.
+
+    Returns:
+        uint8 (P, S, S, 3), and uint8 (P, S, S): 255 on the product's pixels; all 0 where the box is not known.
+    """
+    pixels = np.zeros((len(rows), side, side, 3), np.uint8)
+    masks = np.zeros((len(rows), side, side), np.uint8)
+    products: dict[str, Bytes] = {}
+    for index, row in enumerate(rows.iter_rows(named=True)):
+        pixels[index] = read_picture(data / row["file"], side)
+        box = [row[f"box_{name}"] for name in ("left", "top", "width", "height")]
+        image = row["product_image"]
+        if image is None or any(value is None for value in box):
+            continue
+        if image not in products:
+            products[image] = load_product(data / image)
+        covered = product_mask(products[image], ProductBox(*box), side)
+        masks[index] = np.where(covered > 0.5, 255, 0)
+    return pixels, masks
+
+
+def read_picture(path: Path, side: int) -> Bytes:
+    """A picture, cropped to its central square and resized, uint8 (side, side, 3)."""
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except OSError as error:
+        raise DataError(
+            f"the picture cannot be read ({error})", where=str(path), fix="Replace it, or take its row out of pictures."
+        ) from error
+    width, height = image.size
+    edge = min(width, height)
+    left, top = (width - edge) // 2, (height - edge) // 2
+    square = image.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + edge, top + edge))
+    return np.asarray(square, np.uint8)

@@ -1,0 +1,109 @@
+"""Turns ranking rows into a ranker, today's scores and slates, and what the new policy would have done in the log."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import polars as pl
+
+from contracts.settings import Settings
+from contracts.store import write_json
+from contracts.tables import Scores, Slates
+from features.table import features_of
+from flows.job import Job, Stage
+from ranking.candidates import eligible
+from ranking.popularity import popularity
+from ranking.ranker import Ranker, train
+from ranking.replay import logged_policy
+from ranking.slates import general_slate, policy_hash, sample_slates
+from ranking.split import split
+
+
+def work(job: Job, folder: Path) -> None:
+    """Writes ranker/, scores, slates and tested (the held-out log as ranker and policy see it), and facts.json."""
+    settings = job.settings.ranking
+    features = job.run / "features"
+    concepts = pl.read_parquet(job.run / "sources" / "concepts.parquet")
+    logged = split(pl.read_parquet(features / "logged.parquet"), settings)
+    names = [feature.name for feature in features_of(job.settings.features)]
+    ranker = train(logged, names, settings, job.settings.seed)
+    ranker.save(folder / "ranker")
+
+    daily = pl.read_parquet(features / "daily.parquet")
+    scores = ranker.scores(daily).drop("at")
+    Scores.validate(scores).write_parquet(folder / "scores.parquet")
+    past = logged.filter(pl.col("part") != "test")
+    policy = policy_hash(ranker.hash, settings)
+    as_of = dt.datetime.fromisoformat(json.loads((features / "facts.json").read_text())["as_of"])
+    draw = {
+        "size": settings.slate_size,
+        "temperature": settings.temperature,
+        "seed": job.settings.seed,
+        "policy_hash": policy,
+    }
+    allowed = eligible(concepts, as_of, personal=False)
+    everyone = general_slate(allowed, popularity(logged, concepts), **draw)
+    slates = pl.concat([everyone, sample_slates(scores, **draw)])
+    Slates.validate(slates).write_parquet(folder / "slates.parquet")
+
+    replay_file = features / "replay.parquet"
+    replayed = ranker.scores(pl.read_parquet(replay_file)) if replay_file.exists() else None
+    held_out = tested(logged.filter(pl.col("part") == "test"), past, concepts, ranker)
+    if replayed is not None:
+        replayed.write_parquet(folder / "replayed.parquet")
+        answers = logged_policy(held_out, replayed, temperature=settings.temperature, slot_offsets=ranker.slot_offsets)
+        held_out = held_out.join(answers, on="impression_id", how="left", maintain_order="left")
+    held_out.write_parquet(folder / "tested.parquet")
+    write_json(
+        folder / "facts.json",
+        {
+            "policy_hash": policy,
+            "ranker_hash": ranker.hash,
+            "rounds": ranker.meta.get("rounds"),
+            "warnings": list(ranker.warnings),
+            "slates": slates["user_id"].n_unique() - 1,
+        },
+    )
+
+
+def tested(log: pl.DataFrame, past: pl.DataFrame, concepts: pl.DataFrame, ranker: Ranker) -> pl.DataFrame:
+    """The held-out log with the ranker's score and click chance, and popularity as a baseline.
+
+    Args:
+        log: test part of the ranking rows, features included.
+        past: the rows before it, for popularity.
+        concepts: the concepts table.
+        ranker: the trained one.
+    """
+    score = ranker.score(log)
+    columns = ["impression_id", "user_id", "at", "slot", "concept_id", "creative_id", "clicked", "propensity", "policy"]
+    kept = log.select(column for column in columns if column in log.columns).with_columns(
+        score=score, click_chance=ranker.click_chance(score, log["slot"].to_numpy())
+    )
+    rates = popularity(past, concepts).select("concept_id", popularity="click_rate")
+    return kept.join(rates, on="concept_id", how="left", maintain_order="left")
+
+
+def stage_settings(settings: Settings) -> dict[str, object]:
+    """The settings that decide slates."""
+    return {"ranking": settings.ranking.model_dump(mode="json"), "features": settings.features.model_dump(mode="json")}
+
+
+def say(folder: Path) -> str:
+    """Slates drawn."""
+    facts = json.loads((folder / "facts.json").read_text())
+    noted = f"; note: {'; '.join(facts['warnings'])}" if facts["warnings"] else ""
+    return f"{facts['slates']:,} slates drawn by policy {facts['policy_hash'][:8]}, {facts['rounds']} trees{noted}"
+
+
+STAGE = Stage(
+    name="ranking",
+    reads=("sources", "features"),
+    settings=stage_settings,
+    packages=("ranking", "features"),
+    libraries=("lightgbm", "scikit-learn", "polars", "numpy"),
+    work=work,
+    say=say,
+)

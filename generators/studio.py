@@ -1,0 +1,154 @@
+"""Turns orders (whom, which concept, which product, which seed) into finished creatives, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from contracts.seeds import seed_of
+from generators.checks import check_creative, perceptual_hash
+from generators.examples import to_float
+from generators.layout import DEFAULT_BOX, SQUARE
+from generators.network import Click, Condition, SceneNetwork
+from generators.products import place_product, product_mask
+from generators.sampling import Guidance, draw
+from generators.typesetter import Copy, typeset
+
+Floats = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+
+_MID_GREY = 128
+
+
+@dataclass(frozen=True)
+class Order:
+    """One creative to make.
+
+    Attributes:
+        name: of the creative; also names it in errors.
+        user: (D,) whom it is for; None: nobody in particular.
+        concept: (D,) what it advertises; None: the network does not know this space.
+        product: RGBA pixels from `load_product`; None: without a product.
+        copy: the words.
+        seed: of the scene and the film grain.
+    """
+
+    name: str
+    user: Floats | None
+    concept: Floats | None
+    product: Pixels | None
+    copy: Copy
+    seed: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A creative: the scene as painted around the product (S, S, 3), the finished ad, and the failed checks."""
+
+    order: Order
+    scene: Pixels
+    image: Image.Image
+    checks: tuple[str, ...]
+
+
+def make(
+    network: SceneNetwork,
+    orders: Sequence[Order],
+    *,
+    steps: int,
+    guidance: float,
+    side: int,
+    batch: int,
+    redraws: int,
+    known_hashes: frozenset[int] = frozenset(),
+) -> Iterator[Finished]:
+    """Draws, sets and checks every order; one that fails a check is drawn again with a new seed, up to a budget.
+
+    Orders are drawn in batches of `batch`; a redrawn order keeps its name and gets the seed `seed_of(seed, attempt)`.
+
+    Args:
+        network: which paints.
+        orders: what to make.
+        steps, guidance: see `sampling.draw`.
+        side: of the finished square, pixels.
+        batch: pictures denoised together.
+        redraws: new seeds tried for one that fails.
+        known_hashes: perceptual hashes of creatives that these must not repeat.
+
+    Yields:
+        One finished creative per order, in order within a batch; the last attempt, where all failed.
+    """
+    hashes = set(known_hashes)
+    for start in range(0, len(orders), batch):
+        wanted = list(orders[start : start + batch])
+        done: dict[str, Finished] = {}
+        for attempt in range(redraws + 1):
+            scenes = paint(network, wanted, steps=steps, guidance=guidance, rows_at_once=batch)
+            for order, scene in zip(wanted, scenes, strict=True):
+                finished = finish(order, scene, side=side, hashes=frozenset(hashes))
+                done[order.name] = finished
+                if not finished.checks:
+                    hashes.add(perceptual_hash(np.asarray(finished.image)))
+            wanted = [
+                replace(order, seed=seed_of(order.seed, "redraw", attempt + 1))
+                for order in wanted
+                if done[order.name].checks
+            ]
+            if not wanted:
+                break
+        yield from (done[order.name] for order in orders[start : start + batch])
+
+
+def paint(network: SceneNetwork, orders: Sequence[Order], *, steps: int, guidance: float, rows_at_once: int) -> Pixels:
+    """Scenes around the orders' products, uint8 (B, S, S, 3); the product's pixels are exactly those given."""
+    side = int(network.config.side)
+    products, masks = zip(*(_framed(order.product, side) for order in orders), strict=True)
+    device = next(network.parameters()).device
+    condition = Condition(
+        user=_vectors([order.user for order in orders]),
+        concept=_vectors([order.concept for order in orders]),
+        click=torch.full((len(orders),), int(Click.CLICKED)),
+        has_user=torch.tensor([order.user is not None for order in orders]),
+        has_concept=torch.tensor([order.concept is not None for order in orders]),
+    )
+    drawn = draw(
+        network,
+        condition.to(device),
+        to_float(torch.from_numpy(np.stack(products))).to(device),
+        torch.from_numpy(np.stack(masks))[:, None].to(device),
+        torch.tensor([order.seed for order in orders], dtype=torch.int64),
+        steps=steps,
+        guidance=Guidance(weight=guidance),
+        rows_at_once=rows_at_once,
+    )
+    return np.asarray(drawn.numpy(), np.uint8)
+
+
+def finish(order: Order, scene: Pixels, *, side: int, hashes: frozenset[int]) -> Finished:
+    """Sets product and type on a scene, and checks the result."""
+    image, report = typeset(
+        scene, order.product, order.copy, SQUARE, side, seed=order.seed % 2**32, where=f"creative {order.name}"
+    )
+    failed = check_creative(image, order.product, report, known_hashes=hashes)
+    return Finished(order, scene, image, tuple(failed))
+
+
+def _framed(product: Pixels | None, side: int) -> tuple[Pixels, Floats]:
+    """The product on grey where the layout wants it, and its mask in {0, 1}."""
+    canvas = np.full((side, side, 3), _MID_GREY, np.uint8)
+    if product is None:
+        return canvas, np.zeros((side, side), np.float32)
+    mask = (product_mask(product, DEFAULT_BOX, side) > 0.5).astype(np.float32)
+    return place_product(canvas, product, DEFAULT_BOX), mask
+
+
+def _vectors(vectors: Sequence[Floats | None]) -> torch.Tensor | None:
+    known = next((vector for vector in vectors if vector is not None), None)
+    if known is None:
+        return None
+    return torch.from_numpy(np.stack([np.zeros_like(known) if vector is None else vector for vector in vectors]))

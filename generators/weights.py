@@ -1,0 +1,188 @@
+"""Turns a trained network into a folder of safetensors with a hash, and such a folder into a network again.
+
+The folder holds `config.json` and `weights-00001-of-0000N.safetensors`, each under 15 MB, in float16. The weights hash
+is the SHA-256 of the safetensors files, one after the other; a creative records it, so it can always be told which
+weights drew a picture. The space hash names the embedding space whose vectors the network understands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from contracts.errors import ModelError
+from generators.network import SceneNetwork
+
+FORMAT = "adloom-generator-1"
+MAX_FILE_BYTES = 15_000_000
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_TRAIN = "Train the generator again for this data (adloom train generator), or use other weights"
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A network ready to draw, and where it comes from.
+
+    Attributes:
+        network: in evaluation mode, float32.
+        weights_hash: SHA-256 of the weights.
+        space_hash: of the embedding space it was trained in.
+        made_from: how it was made, for the record.
+    """
+
+    network: SceneNetwork
+    weights_hash: str
+    space_hash: str
+    made_from: Mapping[str, Any]
+
+
+def save_weights(
+    network: SceneNetwork,
+    folder: Path,
+    *,
+    space_hash: str,
+    made_from: Mapping[str, Any] | None = None,
+    max_file_bytes: int = MAX_FILE_BYTES,
+) -> str:
+    """Write the network as float16 into `folder` (replaced as a whole) and return its weights hash.
+
+    Raises:
+        ModelError: a weight is not finite, or does not fit float16.
+    """
+    tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()}
+    wrong = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if wrong:
+        raise ModelError(
+            f"{len(wrong)} tensors hold values that are not finite in float16, the first is {wrong[0]}",
+            where=str(folder),
+            fix="Train with a lower learning rate",
+        )
+    temporary = folder.with_name(folder.name + ".part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    parts = _parts(tensors, max_file_bytes)
+    files = [f"weights-{number:05d}-of-{len(parts):05d}.safetensors" for number in range(1, len(parts) + 1)]
+    for file, part in zip(files, parts, strict=True):
+        save_file(part, temporary / file, metadata={"format": FORMAT})
+    weights_hash = _hash(temporary, files)
+    config = {
+        "format": FORMAT,
+        "architecture": type(network).__name__,
+        "network": network_config(network),
+        "space_hash": space_hash,
+        "weights_hash": weights_hash,
+        "files": files,
+        "made_from": dict(made_from or {}),
+    }
+    (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.replace(folder)
+    return weights_hash
+
+
+def load_weights(
+    folder: Path, *, space_hash: str | None = None, weights_hash: str | None = None, device: str = "cpu"
+) -> Generator:
+    """Read a folder that `save_weights` wrote.
+
+    Args:
+        folder: where they are.
+        space_hash: of the space whose vectors will be given; None if it does not matter (a warm start).
+        weights_hash: which weights are meant, if that is known.
+        device: to put the network on.
+
+    Raises:
+        ModelError: a pickle, another space, architecture or hash, a file that is missing, cut short or changed.
+    """
+    where = str(folder)
+    config = _config(folder)
+    if space_hash is not None and config["space_hash"] != space_hash:
+        what = f"trained in embedding space {config['space_hash'][:12]}, but the vectors are of space {space_hash[:12]}"
+        raise ModelError(what, where=where, fix=_TRAIN)
+    found = _hash(folder, config["files"])
+    if found != config["weights_hash"]:
+        what = f"the weights have hash {found[:12]}, but config.json says {config['weights_hash'][:12]}"
+        raise ModelError(what, where=where, fix="Restore the folder from a good copy")
+    if weights_hash is not None and found != weights_hash:
+        what = f"the weights have hash {found[:12]}, not {weights_hash[:12]}"
+        raise ModelError(what, where=where, fix="Point to the version that is meant (adloom models list)")
+    try:
+        network = SceneNetwork(**config["network"])
+        tensors: dict[str, Tensor] = {}
+        for file in config["files"]:
+            tensors |= load_file(folder / file)
+        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except (SafetensorError, RuntimeError, ValueError, TypeError) as error:
+        what = f"the weights do not fit the network that config.json describes ({str(error).splitlines()[0]})"
+        raise ModelError(what, where=where, fix="Restore the folder from a good copy") from error
+    return Generator(network.eval().to(device), found, config["space_hash"], config["made_from"])
+
+
+def network_config(network: SceneNetwork) -> dict[str, Any]:
+    """The arguments that build this network again."""
+    config = {name: value for name, value in dict(network.config).items() if not name.startswith("_")}
+    return {**config, "channels": list(config["channels"])}
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """config.json, checked for its keys, format and architecture."""
+    where = str(folder)
+    pickles = [folder] if folder.suffix in _PICKLES else []
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        pickles = [file for file in sorted(folder.iterdir()) if file.suffix in _PICKLES]
+    if pickles:
+        what = f"{pickles[0].name} is a pickle, which can run code when it is read"
+        raise ModelError(what, where=where, fix="Give a folder of safetensors with its config.json")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no readable config.json ({error})", where=where, fix=_TRAIN) from error
+    expected = {"format": FORMAT, "architecture": SceneNetwork.__name__}
+    for name, value in expected.items():
+        if not isinstance(config, dict) or config.get(name) != value:
+            found = config.get(name) if isinstance(config, dict) else None
+            raise ModelError(f"{name} is {found!r}, not {value!r}", where=where, fix=_TRAIN)
+    missing = [n for n in ("network", "space_hash", "weights_hash", "files", "made_from") if n not in config]
+    if missing:
+        raise ModelError(f"config.json lacks {', '.join(missing)}", where=where, fix="Restore it from a good copy")
+    wrong = [name for name in config["files"] if Path(name).name != name or not name.endswith(".safetensors")]
+    if wrong:
+        what = f"config.json names {wrong[0]!r}, which is no safetensors file of this folder"
+        raise ModelError(what, where=where, fix="Restore it from a good copy")
+    return dict(config)
+
+
+def _parts(tensors: Mapping[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
+    """Tensors in name order, cut into runs of at most `max_bytes` (a larger tensor stands alone)."""
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        if parts[-1] and size + tensor.nbytes > max_bytes:
+            parts.append({})
+            size = 0
+        parts[-1][name] = tensor
+        size += tensor.nbytes
+    return parts
+
+
+def _hash(folder: Path, files: Sequence[str]) -> str:
+    """SHA-256 of the files, one after the other."""
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            digest.update((folder / file).read_bytes())
+        except OSError as error:
+            what = f"{file} cannot be read ({error.strerror})"
+            raise ModelError(what, where=str(folder), fix="Restore the folder from a good copy") from error
+    return digest.hexdigest()

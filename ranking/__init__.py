@@ -1,0 +1,1 @@
+"""Users and concepts into scores, and scores into slates with propensities."""

@@ -1,0 +1,192 @@
+"""Turns labelled slates into the text of a LightGBM model, the same bytes from the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm
+import numpy as np
+import polars as pl
+
+from contracts.errors import ModelError
+from contracts.seeds import seed_of
+from contracts.settings import RankingSettings
+from ranking.frames import Floats, floats, integers, matrix, run_lengths
+
+_SLATE = ("user_id", "at")
+_UNNAMEABLE = set('",:[]{}')  # LightGBM does not write these in a model text
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """A trained model: its text, its objective (lambdarank or binary), and what there is to say of the training."""
+
+    text: str
+    objective: str
+    rounds: int
+    facts: Mapping[str, float]
+    warnings: tuple[str, ...]
+
+
+def boost(table: pl.DataFrame, features: Sequence[str], settings: RankingSettings, seed: int) -> Boosted:
+    """LambdaMART on slates (Burges 2010), corrected for the slot, stopped by NDCG on the validation part.
+
+    Clicked against unclicked concepts of one slate; the slot enters as LightGBM's `position`, an additive bias
+    per slot that is learned beside the trees and left out of the model, so that a prediction needs no slot. The
+    biases need rounds to be learned, and the NDCG of clicks rewards a model that has not learned them yet: at least
+    `early_stopping_rounds` rounds are kept, whatever the validation part says.
+    Slates with no click, or with clicks alone, say nothing about the order and are left out. Where the training
+    part has no other slates (e.g. a slot each), the objective is `binary` instead: clicked or not over all rows, with
+    the log-odds of each slot's click rate as a fixed start, stopped by log loss.
+
+    Args:
+        table: user_id, at, slot, concept_id, clicked, part (train and validation are read) and the features.
+        features: columns in the order the model shall know them.
+        settings: rounds, leaves, learning rate, threads.
+        seed: of the run.
+
+    Raises:
+        ModelError: no features, a feature that is missing or no number, no training rows, or one class only.
+    """
+    bad = [name for name in features if _UNNAMEABLE & set(name)]
+    if not features or bad:
+        raise ModelError(
+            f"feature name with one of {''.join(sorted(_UNNAMEABLE))}: {', '.join(bad)}" if bad else "no features",
+            where="features of the ranker",
+            fix="Rename it." if bad else "Give at least one feature column.",
+        )
+    ordered = _ordered(table)
+    train, validation = (ordered.filter(pl.col("part") == part) for part in ("train", "validation"))
+    _check_classes(train)
+    ranked = informative(train)
+    warnings: list[str] = []
+    if ranked.is_empty():
+        warnings.append(
+            "no training slate has both clicked and unclicked concepts: trained on single clicks (binary), not on order"
+        )
+        data, held_out, objective = train, validation, _binary_parameters()
+    else:
+        data, held_out, objective = ranked, informative(validation), _ranking_parameters(ranked, settings)
+    if held_out.is_empty():
+        warnings.append("the validation part has nothing to stop by: all boosting rounds were made")
+    booster, history = _fit(data, held_out, features, {**_parameters(settings, seed), **objective}, settings)
+    rounds = booster.current_iteration()
+    if history:
+        rounds = max(booster.best_iteration, min(settings.early_stopping_rounds, rounds))
+    return Boosted(
+        text=booster.model_to_string(num_iteration=rounds),
+        objective=str(objective["objective"]),
+        rounds=rounds,
+        facts={
+            "train_rows": train.height,
+            "train_clicks": int(train["clicked"].sum()),
+            "train_rows_used": data.height,
+            "validation_rows_used": held_out.height,
+            **{f"validation_{name}": float(values[rounds - 1]) for name, values in history.items()},
+        },
+        warnings=tuple(warnings),
+    )
+
+
+def informative(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of slates that hold both a clicked and an unclicked concept, in their order."""
+    clicks = pl.col("clicked").cast(pl.Int64)
+    return rows.filter((clicks.max().over(_SLATE) == 1) & (clicks.min().over(_SLATE) == 0))
+
+
+def _ordered(table: pl.DataFrame) -> pl.DataFrame:
+    """Slates in a row, inside a slate by concept: lambdarank breaks ties by this order, so it must not be the slot."""
+    return table.sort("at", "user_id", "concept_id", "slot", "clicked")
+
+
+def _check_classes(train: pl.DataFrame) -> None:
+    clicks = int(train["clicked"].sum()) if train.height else 0
+    if 0 < clicks < train.height:
+        return
+    what = "no impressions" if not train.height else f"none of {train.height} clicked" if not clicks else "all clicked"
+    raise ModelError(
+        f"nothing to learn from: {what}",
+        where="training part of the impressions",
+        fix="Give a log with clicked and unclicked impressions, longer, or with smaller held-out shares.",
+    )
+
+
+def _parameters(settings: RankingSettings, seed: int) -> dict[str, Any]:
+    return {
+        "num_leaves": settings.leaves,
+        "learning_rate": settings.learning_rate,
+        "min_data_in_leaf": settings.min_rows_per_leaf,
+        "num_threads": settings.threads,
+        "seed": seed_of(seed, "ranking", "ranker") % 2**31,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+
+
+def _ranking_parameters(rows: pl.DataFrame, settings: RankingSettings) -> dict[str, Any]:
+    longest = int(run_lengths(rows, _SLATE).max())
+    return {
+        "objective": "lambdarank",
+        "metric": "ndcg",
+        "eval_at": [settings.slate_size],
+        "lambdarank_truncation_level": max(30, longest),
+    }
+
+
+def _binary_parameters() -> dict[str, Any]:
+    return {"objective": "binary", "metric": "binary_logloss", "boost_from_average": False}
+
+
+def _fit(
+    data: pl.DataFrame,
+    held_out: pl.DataFrame,
+    features: Sequence[str],
+    parameters: dict[str, Any],
+    settings: RankingSettings,
+) -> tuple[lightgbm.Booster, dict[str, list[float]]]:
+    """The model with all rounds made, and each validation metric round by round (none without a validation part)."""
+    ranking = parameters["objective"] == "lambdarank"
+    slots = integers(data, "slot")
+
+    def dataset(rows: pl.DataFrame, reference: lightgbm.Dataset | None) -> lightgbm.Dataset:
+        return lightgbm.Dataset(
+            matrix(rows, features),
+            label=floats(rows, "clicked"),
+            group=run_lengths(rows, _SLATE) if ranking else None,
+            position=slots if ranking and reference is None else None,
+            init_score=None if ranking else _slot_log_odds(data, rows),
+            feature_name=list(features),
+            params={"verbosity": -1},
+            reference=reference,
+        )
+
+    train = dataset(data, None)
+    if held_out.is_empty():
+        return lightgbm.train(parameters, train, num_boost_round=settings.rounds), {}
+    history: dict[str, dict[str, list[float]]] = {}
+    booster = lightgbm.train(
+        parameters,
+        train,
+        num_boost_round=settings.rounds,
+        valid_sets=[dataset(held_out, train)],
+        valid_names=["validation"],
+        callbacks=[
+            lightgbm.early_stopping(settings.early_stopping_rounds, verbose=False),
+            lightgbm.record_evaluation(history),
+        ],
+        keep_training_booster=True,  # or the rounds after the best one are dropped here already
+    )
+    return booster, history.get("validation", {})
+
+
+def _slot_log_odds(train: pl.DataFrame, rows: pl.DataFrame) -> Floats:
+    """(rows,): log-odds of the click rate of each row's slot in `train`, with one click in two as a prior."""
+    rate = (pl.col("clicked").sum() + 0.5) / (pl.len() + 1.0)
+    known = train.group_by("slot").agg(rate.alias("_rate"))
+    fallback = float(train.select(rate).item())
+    rates = rows.select("slot").join(known, on="slot", how="left", maintain_order="left")["_rate"]
+    chance = rates.fill_null(fallback).to_numpy()
+    return np.log(chance / (1.0 - chance))

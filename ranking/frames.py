@@ -1,0 +1,64 @@
+"""Turns a Polars table into the NumPy arrays that LightGBM takes: the only converter at that edge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from contracts.errors import ModelError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def matrix(table: pl.DataFrame, features: Sequence[str]) -> Floats:
+    """Feature columns as one array, (rows, features), in the order of `features`; null becomes NaN, true becomes 1.
+
+    An all-null column is fine: LightGBM routes NaN by itself. Numbers and booleans only, so that nothing
+    categorical can reach LightGBM, which ends the whole process on a Polars Categorical.
+
+    Raises:
+        ModelError: a feature is missing, or is neither a number nor a boolean; all of them are named.
+    """
+    missing = [name for name in features if name not in table.columns]
+    if missing:
+        raise ModelError(
+            f"feature column missing: {', '.join(missing)}",
+            where="ranking table",
+            fix="Build the table with the code that built the training rows, or train the ranker again.",
+        )
+    wrong = [f"{name} ({table[name].dtype})" for name in features if not _numeric(table[name].dtype)]
+    if wrong:
+        raise ModelError(
+            f"feature is not a number: {', '.join(wrong)}", where="ranking table", fix="Turn it into numbers first."
+        )
+    values = np.empty((table.height, len(features)), dtype=np.float64)
+    for index, name in enumerate(features):
+        values[:, index] = table[name].cast(pl.Float64).to_numpy()
+    return values
+
+
+def floats(table: pl.DataFrame, name: str) -> Floats:
+    """One column as float64, (rows,); null becomes NaN."""
+    return table[name].cast(pl.Float64).to_numpy()
+
+
+def integers(table: pl.DataFrame, name: str, *, null: int = -1) -> Ints:
+    """One column as int64, (rows,); null becomes `null`."""
+    return table[name].cast(pl.Int64).fill_null(null).to_numpy()
+
+
+def run_lengths(table: pl.DataFrame, keys: Sequence[str]) -> Ints:
+    """Lengths of the runs of equal `keys` in a table that is sorted by them, (runs,); they sum to the rows."""
+    if table.is_empty():
+        return np.empty(0, dtype=np.int64)
+    changed = table.select(pl.any_horizontal(pl.col(name) != pl.col(name).shift(1) for name in keys))
+    starts = np.flatnonzero(changed.to_series().fill_null(True).to_numpy())
+    return np.diff(np.append(starts, table.height)).astype(np.int64)
+
+
+def _numeric(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype in {pl.Boolean(), pl.Null()}

@@ -1,0 +1,1 @@
+"""Other people's files, and the planted world, into our tables."""

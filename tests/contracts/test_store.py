@@ -1,0 +1,124 @@
+"""The run store: a stage is done once, whole or not at all, and never by two at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import RunError
+from contracts.store import RunStore, StageKey, write_json
+
+
+def key(**changes: object) -> StageKey:
+    values = {
+        "stage": "features", "inputs": {"events": "a"}, "settings": {"half_life_days": 7.0}, "seed": 1,
+        "packages": (), "libraries": ("numpy",),
+    } | changes  # fmt: skip
+    return StageKey(**values)  # type: ignore[arg-type]
+
+
+def write(folder: Path) -> None:
+    (folder / "table.txt").write_text("rows")
+
+
+def test_a_finished_stage_is_skipped_and_a_changed_key_is_not(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    done = store.perform(key(), write)
+    again = store.current(key())
+    assert again is not None
+    assert again.skipped
+    assert again.digest == done.digest
+    for change in (
+        {"seed": 2},
+        {"inputs": {"events": "b"}},
+        {"settings": {"half_life_days": 8.0}},
+        {"packages": ("flows",)},
+    ):
+        assert store.current(key(**change)) is None
+
+
+def test_a_touched_or_missing_output_makes_the_stage_stale(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    done = store.perform(key(), write)
+    (done.folder / "table.txt").write_text("other rows")
+    assert store.current(key()) is None
+    (done.folder / "table.txt").unlink()
+    assert store.current(key()) is None
+
+
+def test_a_failed_stage_leaves_no_folder_but_keeps_what_was_finished(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+
+    def fail(folder: Path) -> None:
+        (folder / "first.png").write_text("finished")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        store.perform(key(), fail)
+    assert not (tmp_path / "features").exists()
+
+    def go_on(folder: Path) -> None:
+        assert (folder / "first.png").read_text() == "finished"
+        write(folder)
+
+    assert (store.perform(key(), go_on).folder / "table.txt").exists()
+
+
+def test_leftovers_of_another_key_are_thrown_away(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+
+    def fail(folder: Path) -> None:
+        (folder / "first.png").write_text("finished")
+        raise OSError
+
+    with pytest.raises(OSError):  # noqa: PT011
+        store.perform(key(), fail)
+    done = store.perform(key(seed=2), write)
+    assert not (done.folder / "first.png").exists()
+
+
+def test_the_old_result_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.perform(key(), write)
+
+    def fail(folder: Path) -> None:
+        raise OSError
+
+    with pytest.raises(OSError):  # noqa: PT011
+        store.perform(key(seed=2), fail)
+    assert store.current(key()) is not None
+
+
+def _hold(folder: Path, ready: object, release: object) -> None:
+    with RunStore(folder).locked():
+        ready.set()  # type: ignore[attr-defined]
+        release.wait(20)  # type: ignore[attr-defined]
+
+
+def test_a_second_process_is_told_who_holds_the_run(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready, release = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path, ready, release))
+    other.start()
+    try:
+        assert ready.wait(20)
+        with pytest.raises(RunError, match=rf"pid {other.pid} since"), RunStore(tmp_path).locked():
+            pass
+    finally:
+        release.set()
+        other.join(20)
+    with RunStore(tmp_path).locked():
+        pass
+
+
+def test_an_unfinished_stage_has_no_digest(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not finished"):
+        RunStore(tmp_path).digest("features")
+
+
+def test_nan_never_reaches_a_json_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"value": float("nan")})
+    assert not (tmp_path / "x.json").exists()

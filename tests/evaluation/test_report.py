@@ -1,0 +1,272 @@
+"""The report as its readers get it: documented JSON, and one page that needs nothing else."""
+
+from __future__ import annotations
+
+import html.parser
+import io
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import evaluation
+from contracts.errors import DataError
+from contracts.settings import EvaluationSettings
+from evaluation.report import build_report, clean, render_html
+from evaluation.report_data import FunnelStep, IntakeTable, PictureCell, PictureRow, ReportData, StageTime
+from evaluation.schema import FIELDS
+
+SETTINGS = EvaluationSettings(bootstraps=60, min_effective_size=20)
+
+
+def _png(colour: tuple[int, int, int]) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (900, 900), colour).save(out, "PNG")
+    return out.getvalue()
+
+
+PICTURES = {"p/own": _png((200, 150, 100)), "p/general": _png((120, 120, 120))}
+
+
+@pytest.fixture(scope="module")
+def full(impressions: pl.DataFrame) -> ReportData:
+    rng = np.random.default_rng(0)
+    chances = {kind: rng.uniform(0.01, 0.1, 40) for kind in ("own", "other", "general", "logged")}
+    return ReportData(
+        name="Planted <world>",
+        run="r1",
+        settings=SETTINGS,
+        simulated=True,
+        impressions=impressions,
+        true_logged=0.6,
+        true_target=0.9,
+        concept_shares=pl.DataFrame({"concept_id": ["a", "b"], "target_share": [0.9, 0.1], "logged": [5, 0]}),
+        creatives=pl.DataFrame({"concept_id": ["a", "b"], "cohort": [-1, 0], "checks": [["contrast"], []]}),
+        creative_truth=pl.DataFrame({"user_id": [f"u{i % 20}" for i in range(40)], "concept_id": "a", **chances}),
+        picture_rows=(
+            PictureRow(
+                concept_id="a",
+                headline='A <script>alert("1")</script> kettle',
+                advertiser="Hearth & Co",
+                cohort=1,
+                cohort_users=30,
+                interests=("coffee", "home"),
+                chance_is="true",
+                cells={
+                    "own": PictureCell(picture="p/own", interests=("coffee", "home"), click_chance=0.08),
+                    "general": PictureCell(picture="p/general"),
+                },
+            ),
+        ),
+        intake=(
+            IntakeTable(table="events", read=10, accepted=9, rejected=1, withheld=2, reasons={"at: not a time": 1}),
+        ),
+        funnel=(FunnelStep(label="Events read", count=10), FunnelStep(label="Pictures", count=2)),
+        settings_used={"seed": 7, "ranking": {"slate_size": 3}},
+        versions={"polars": "2.1"},
+        models={"space": "ab12"},
+        timings=(StageTime(stage="sources", seconds=75.0), StageTime(stage="features", seconds=2.0, skipped=True)),
+    )
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[str]:
+    """Paths of the leaves of a JSON value, written as in the schema; an interval is one leaf."""
+    if isinstance(value, dict) and set(value) != {"low", "high"}:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner, f"{path}[]")
+    else:
+        yield path
+
+
+def _documented(path: str) -> str | None:
+    if path in FIELDS:
+        return path
+    patterns = {name: re.escape(name).replace(r"\*", r"[^.\[]+") for name in FIELDS if "*" in name}
+    inside = path if path.startswith("details.") else re.sub(r"(reasons|failed_checks)\..*", r"\1.x", path)
+    found = [name for name, pattern in patterns.items() if re.fullmatch(pattern, inside)]
+    if path.startswith("details.settings."):
+        return "details.settings"
+    return found[0] if found else None
+
+
+def test_every_field_of_the_report_is_documented_and_every_documented_field_is_there(full: ReportData) -> None:
+    paths = set(_leaves(build_report(full)))
+    named = {path: _documented(path) for path in paths}
+    assert [path for path, name in named.items() if name is None] == []
+    without_log = set(_leaves(build_report(replace(full, impressions=None, settings_used=None))))
+    used = set(named.values()) | {_documented(path) for path in without_log}
+    assert set(FIELDS) - used == set()
+
+
+def test_report_json_survives_a_round_trip_without_nan(full: ReportData) -> None:
+    report = build_report(full)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_nan_and_infinity_become_null_at_any_depth() -> None:
+    assert clean({"a": (float("nan"), [float("inf"), 1.0]), "b": {"c": -float("inf")}}) == {
+        "a": [None, [None, 1.0]],
+        "b": {"c": None},
+    }
+
+
+def test_undefined_numbers_reach_the_report_as_null(full: ReportData) -> None:
+    assert full.impressions is not None
+    nobody = full.impressions.with_columns(clicked=pl.lit(False), target_propensity=pl.lit(0.0))
+    report = build_report(replace(full, impressions=nobody))
+    json.dumps(report, allow_nan=False)
+    assert report["calibration"]["normalised_entropy"] is None
+    assert report["verdict"]["outcome"] == "the data cannot say"
+    assert "absent" in report["ranking"]
+    render_html(report, PICTURES)
+
+
+def test_equal_data_give_equal_bytes_whatever_the_order_of_rows(full: ReportData) -> None:
+    assert full.impressions is not None
+    shuffled = replace(full, impressions=full.impressions.sample(fraction=1, shuffle=True, seed=1))
+    first, second = build_report(full), build_report(shuffled)
+    assert json.dumps(first) == json.dumps(second)
+    assert render_html(first, PICTURES) == render_html(second, PICTURES)
+
+
+def test_a_better_policy_ships_and_the_truth_lies_in_its_interval(log_of: Callable[..., pl.DataFrame]) -> None:
+    data = ReportData(name="n", run="r", settings=SETTINGS, impressions=log_of(users=300, gain=1.0, seed=3))
+    report = build_report(data)
+    assert report["verdict"]["outcome"] == "ship"
+    assert report["primary"]["name"] == "sndr"
+    rows = {row["name"]: row for row in report["estimates"]["rows"]}
+    span = rows["dr"]["interval"]
+    assert span["low"] < rows["snips"]["value"] < span["high"]
+
+
+def test_the_logged_policy_judged_against_itself_is_held(log_of: Callable[..., pl.DataFrame]) -> None:
+    same = log_of(users=100, gain=0.0)
+    report = build_report(ReportData(name="n", run="r", settings=SETTINGS, impressions=same))
+    assert report["verdict"]["outcome"] == "hold"
+
+
+def test_a_log_without_propensities_is_reported_as_such_and_keeps_its_ranking(full: ReportData) -> None:
+    assert full.impressions is not None
+    bare = full.impressions.drop("propensity", "target_propensity", "expected_chance", "oracle")
+    report = build_report(ReportData(name="MovieLens", run="r", settings=SETTINGS, impressions=bare))
+    assert report["verdict"]["outcome"] == "the data cannot say"
+    assert "no propensities" in report["verdict"]["sentence"]
+    assert "no propensities" in report["primary"]["absent"]
+    assert report["ranking"]["rows"][0]["ndcg"] > 0
+    page = render_html(report, {})
+    assert "no propensities" in page
+    assert "Simulated" not in page
+
+
+def test_a_report_of_nothing_still_says_why_each_section_is_empty() -> None:
+    report = build_report(ReportData(name="n", run="r", settings=SETTINGS))
+    for section in ("primary", "trust", "estimates", "ranking", "calibration", "pictures"):
+        assert report[section]["absent"].endswith(".")
+        assert report[section]["absent"] in render_html(report, {}) or section == "primary"
+
+
+def test_propensities_of_zero_stop_the_report(full: ReportData) -> None:
+    assert full.impressions is not None
+    with pytest.raises(DataError, match="propensity"):
+        build_report(replace(full, impressions=full.impressions.with_columns(propensity=pl.lit(0.0))))
+
+
+class _Page(html.parser.HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+@pytest.fixture(scope="module")
+def page(full: ReportData) -> str:
+    return render_html(build_report(full), PICTURES)
+
+
+def test_the_page_asks_for_nothing_outside_itself(page: str) -> None:
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "@import" not in page
+    for tag, attributes in _Page(page).tags:
+        assert tag not in {"script", "link", "iframe", "object", "embed"}
+        for name in ("src", "href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/"))
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+
+
+def test_every_picture_and_chart_has_words_for_those_who_cannot_see_it(page: str) -> None:
+    tags = _Page(page).tags
+    images = [attributes for tag, attributes in tags if tag == "img"]
+    charts = [attributes for tag, attributes in tags if tag == "svg"]
+    assert len(images) == 2
+    assert len(charts) == 6
+    assert all(len(image.get("alt") or "") > 20 for image in images)
+    assert all(chart.get("role") == "img" and len(chart.get("aria-label") or "") > 20 for chart in charts)
+
+
+def test_headings_descend_without_a_gap_and_ids_are_unique(page: str) -> None:
+    tags = _Page(page).tags
+    levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert sorted(ids) == sorted(set(ids))
+
+
+def test_a_planted_world_is_loudly_called_simulated_and_hostile_words_stay_words(page: str) -> None:
+    assert "Simulated: planted world." in page
+    assert "<script>" not in page
+    assert "Planted &lt;world&gt;" in page
+
+
+def test_charts_take_the_colours_of_the_page(page: str) -> None:
+    assert not re.search(r"#0[0-9]0[0-9]0[0-9]", page)
+    assert "var(--blue" in page
+
+
+def test_pictures_travel_as_thumbnails_and_missing_or_broken_ones_are_named(full: ReportData, page: str) -> None:
+    assert len(page) < 300_000
+    report = build_report(full)
+    with pytest.raises(DataError, match="p/own"):
+        render_html(report, {"p/general": PICTURES["p/general"]})
+    with pytest.raises(DataError, match="not a picture"):
+        render_html(report, {**PICTURES, "p/own": b"nothing"})
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, other: str) -> float:
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_keeps_the_contrast_of_wcag_aa_in_light_and_dark() -> None:
+    style = (Path(evaluation.__file__).parent / "report.css").read_text(encoding="utf-8")
+    themes = [
+        dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)
+    ]
+    assert len(themes) == 2
+    for theme in themes:
+        for ink in ("ink", "soft", "muted", "orange", "ship", "hold", "unsure", "blue"):
+            for paper in ("paper", "raised"):
+                assert _contrast(theme[ink], theme[paper]) >= 4.5, (ink, paper)
+        assert _contrast(theme["banner-ink"], theme["banner"]) >= 4.5

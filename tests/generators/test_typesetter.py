@@ -1,0 +1,234 @@
+"""Whatever the copy, the product and the scene: the ad is whole, in place, and the same again."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.errors import DataError, SettingsError
+from generators.backdrop import clear_product, enlarge
+from generators.contrast import LEAST_CONTRAST, contrast_ratio
+from generators.layout import DEFAULT_BOX, LAYOUTS, SQUARE
+from generators.products import fit_product, place_product, product_mask
+from generators.typeface import DISPLAY_FONT, FONTS, TEXT_FONT, clean_text, fit_text, load_typeface
+from generators.typesetter import button_colour, typeset
+from generators.wording import Copy
+
+COPY = Copy(
+    headline="Slow mornings, brewed properly",
+    body="Small-batch beans, roasted the day we ship them.",
+    call_to_action="Taste it first",
+    advertiser="Harbour Roasters",
+    colours=("#0b6e4f",),
+)
+
+
+def _product(wide: int = 120, high: int = 150) -> np.ndarray:
+    x, y = np.meshgrid(np.linspace(-1, 1, wide), np.linspace(-1, 1, high))
+    alpha = np.clip((1 - np.maximum(np.abs(x) ** 4 + np.abs(y) ** 4, 0)) * 20, 0, 1)
+    return np.dstack([200 + 50 * x, 90 + 40 * y, 60 + 0 * x, 255 * alpha]).astype(np.uint8)
+
+
+def _scene(side: int = 64, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    top, bottom = rng.integers(30, 226, (2, 3))
+    share = np.linspace(0, 1, side)[:, None, None] ** 1.5
+    return np.broadcast_to(top * (1 - share) + bottom * share, (side, side, 3)).astype(np.uint8)
+
+
+def _noise(side: int = 64) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("width", [300, 720])
+def test_every_layout_is_set_without_a_collision(name: str, width: int) -> None:
+    layout = LAYOUTS[name]
+    image, report = typeset(_scene(), _product(), COPY, layout, width)
+    assert image.mode == "RGB"
+    assert image.size == report.size == (width, round(width * layout.size[1] / layout.size[0]))
+    assert set(report.boxes) == {"wordmark", "headline", "body", "label", "button"}
+    for box in report.boxes.values():
+        assert not box.overlaps(report.product_box)
+        assert box.left >= 0
+        assert box.top >= 0
+        assert box.right <= image.width
+        assert box.bottom <= image.height
+    rest = [report.boxes[one] for one in ("wordmark", "headline", "body", "button")]
+    assert all(upper.bottom <= lower.top for upper, lower in pairwise(rest)), "they follow downwards"
+    assert report.type_sizes["headline"] > 1.4 * report.type_sizes["body"]
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(200, 700), st.sampled_from(sorted(LAYOUTS)), st.integers(40, 300), st.integers(40, 300))
+def test_the_product_is_exact_at_every_size(width: int, name: str, wide: int, high: int) -> None:
+    product, layout, copy = _product(wide, high), LAYOUTS[name], Copy("Brew", "", "Go", "Roast", ("#ffffff",))
+    image, report = typeset(_scene(seed=width), product, copy, layout, width)
+    resized, at = fit_product(product, layout.product, image.size)
+    assert report.product_at == at
+    opaque = resized[..., 3] == 255
+    assert (np.asarray(image)[at.top : at.bottom, at.left : at.right][opaque] == resized[..., :3][opaque]).all()
+
+
+@pytest.mark.parametrize("kind", ["white", "black", "noise", "stripes"])
+def test_type_is_legible_on_the_worst_of_scenes(kind: str) -> None:
+    stripes = np.where(np.arange(64) // 4 % 2, 255, 0)[:, None, None]
+    scenes = {
+        "white": np.full((64, 64, 3), 255, np.uint8), "black": np.zeros((64, 64, 3), np.uint8), "noise": _noise(),
+        "stripes": np.broadcast_to(stripes, (64, 64, 3)).astype(np.uint8),
+    }  # fmt: skip
+    _, report = typeset(scenes[kind], _product(), COPY, SQUARE, 400)
+    assert set(report.contrasts) == {"wordmark", "headline", "body", "label"}
+    assert min(report.contrasts.values()) >= LEAST_CONTRAST
+    assert (report.shade > 0) == (kind in ("noise", "stripes"))
+
+
+def test_the_same_arguments_give_the_same_bytes_and_the_seed_moves_only_the_grain() -> None:
+    product = _product()
+    arguments = (_scene(), product, COPY, SQUARE, 360)
+    digests = [hashlib.sha256(typeset(*arguments, seed=seed)[0].tobytes()).hexdigest() for seed in (1, 1, 2)]
+    assert digests[0] == digests[1]
+    assert digests[0] != digests[2]
+    first, second = (np.asarray(typeset(*arguments, seed=seed)[0]).astype(int) for seed in (1, 2))
+    assert np.abs(first - second).max() < 16
+
+
+def test_long_copy_is_set_smaller_and_too_long_copy_is_refused_by_name() -> None:
+    short, long = "Brew slower", "Brew it slower, drink it warmer, share it with whoever is up this early"
+    sizes = [typeset(_scene(), None, Copy(text, "", "Go", "A"), SQUARE, 500)[1] for text in (short, long)]
+    assert sizes[0].type_sizes["headline"] > 1.1 * sizes[1].type_sizes["headline"]
+    assert sum(line.name == "headline" for line in sizes[1].lines) in (2, 3)
+    faults = {
+        "headline": Copy("word " * 60, "", "Go", "A"),
+        "body": Copy("Fine", "many words " * 60, "Go", "A"),
+        "call to action": Copy("Fine", "", "Click here to see all of what we have got in store", "A"),
+        "advertiser": Copy("Fine", "", "Go", "The Very Long Incorporated Name " * 8),
+    }
+    for name, copy in faults.items():
+        with pytest.raises(DataError, match=f"{name}.*does not fit"):
+            typeset(_scene(), None, copy, SQUARE, 500, where="concept c7")
+
+
+def test_an_unbreakable_word_is_shrunk_to_fit() -> None:
+    _, report = typeset(_scene(), None, Copy("Donaudampfschifffahrtsgesellschaft", "", "Los", "A"), SQUARE, 500)
+    assert report.boxes["headline"].right <= 0.94 * 500
+
+
+def test_characters_that_the_font_lacks_are_named_with_the_way_out() -> None:
+    with pytest.raises(DataError, match=r"个 \(U\+4E2A\)") as caught:
+        typeset(_scene(), None, Copy("个性化 coffee", "", "Go", "A"), SQUARE, 300, where="concept c3")
+    assert "headline" in str(caught.value)
+    assert "concept c3" in str(caught.value)
+    assert "font_path" in caught.value.fix
+
+
+def test_a_script_that_needs_shaping_is_refused_and_not_garbled() -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    dejavu = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    with pytest.raises(DataError, match=r"Arabic"):
+        typeset(_scene(), None, Copy("قهوة", "", "Go", "A"), SQUARE, 300, font_path=dejavu)
+
+
+def test_another_font_can_be_named() -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    dejavu = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
+    own, other = (typeset(_scene(), None, COPY, SQUARE, 300, font_path=path)[0] for path in (None, dejavu))
+    assert own.tobytes() != other.tobytes()
+    with pytest.raises(SettingsError, match="not a usable font"):
+        typeset(_scene(), None, COPY, SQUARE, 300, font_path=Path(__file__))
+
+
+def test_the_shipped_fonts_cover_european_languages_and_are_small() -> None:
+    needed = "ÀÉÎÕÜßøåčďěřůźżłğışțΑΩαωЖщё€£¥₹–—…’“”«»→✓★%&@#°×½"
+    for path in (DISPLAY_FONT, TEXT_FONT):
+        assert not [character for character in needed if ord(character) not in load_typeface(path).glyphs]
+    assert sum(path.stat().st_size for path in FONTS.iterdir()) < 400_000
+    assert "SIL OPEN FONT LICENSE" in (FONTS / "OFL.txt").read_text(encoding="utf-8").upper()
+
+
+def test_kerning_draws_awkward_pairs_together() -> None:
+    face = load_typeface(DISPLAY_FONT)
+    for pair in ("AV", "To", "Ty"):
+        assert face.width(pair) < sum(face.width(letter) for letter in pair)
+
+
+def test_lines_are_balanced_as_well_as_any_break_can_be() -> None:
+    face = load_typeface(DISPLAY_FONT)
+    words = ["Your", "fastest", "mile", "is", "still", "ahead", "of", "you"]
+    fitted = fit_text(
+        face, " ".join(words), width=1e9, height=60, most_lines=3, largest=1e9, smallest=1, leading=1.0
+    )  # fmt: skip
+    assert fitted is not None
+    count = len(fitted.lines)
+    wide = 9 * fitted.size
+    narrow = fit_text(
+        face, " ".join(words), width=wide, height=1e9, most_lines=3, largest=1e9, smallest=1, leading=1.0
+    )  # fmt: skip
+    assert narrow is not None
+    assert len(narrow.lines) == 3
+    best = min(
+        max(face.width(" ".join(part)) for part in (words[:a], words[a:b], words[b:]))
+        for a in range(1, len(words) - 1)
+        for b in range(a + 1, len(words))
+    )
+    assert max(face.width(line) for line in narrow.lines) == pytest.approx(best)
+    assert " ".join(narrow.lines) == " ".join(words)
+    assert count == 1
+
+
+def test_odd_white_space_and_control_characters_are_cleaned() -> None:
+    assert clean_text("  Cafe\u0301 \t at\u200b\n noon\x00 ") == "Café at noon"
+
+
+def test_missing_pieces_are_left_out_and_a_blank_headline_is_refused() -> None:
+    _, report = typeset(_scene(), None, Copy("Only this", "", " ", ""), SQUARE, 300)
+    assert set(report.boxes) == {"headline"}
+    assert report.product_at is None
+    with pytest.raises(DataError, match="blank"):
+        typeset(_scene(), None, Copy(" \n", "", "Go", "A"), SQUARE, 300)
+
+
+def test_the_button_wears_the_brand_or_else_the_product() -> None:
+    assert button_colour(("#123456", "#ffffff"), _product(), "c") == (0x12, 0x34, 0x56)
+    red, green, blue = button_colour((), _product(), "c")
+    assert red > green
+    assert red > blue
+    assert float(contrast_ratio((red, green, blue), (255, 255, 255))) >= LEAST_CONTRAST
+    grey = np.full((40, 40, 4), (128, 128, 128, 255), dtype=np.uint8)
+    assert button_colour((), grey, "c") == button_colour((), None, "c")
+    with pytest.raises(DataError, match="#rrggbb"):
+        button_colour(("teal",), None, "concept c1")
+
+
+def test_the_low_resolution_product_does_not_peep_out_around_the_sharp_one() -> None:
+    product = np.full((100, 100, 4), (255, 0, 0, 255), dtype=np.uint8)
+    scene = place_product(np.full((64, 64, 3), (40, 90, 160), dtype=np.uint8), product, DEFAULT_BOX)
+    cleared = clear_product(scene, product_mask(product, DEFAULT_BOX, 64))
+    assert (cleared == (40, 90, 160)).all()
+    assert (scene[40, 45] == (255, 0, 0)).all(), "the scene given is not changed"
+
+
+def test_a_horizon_goes_on_behind_the_product() -> None:
+    scene = np.zeros((64, 64, 3), dtype=np.uint8)
+    scene[:40], scene[40:] = (200, 180, 160), (60, 50, 40)
+    cleared = clear_product(scene, product_mask(_product(), DEFAULT_BOX, 64)).astype(int)
+    assert np.abs(cleared[34] - (200, 180, 160)).max() < 25
+    assert np.abs(cleared[46] - (60, 50, 40)).max() < 25
+
+
+def test_enlarging_shows_no_blocks_and_keeps_the_light() -> None:
+    scene = _noise(32)
+    large = enlarge(scene, 600)
+    assert large.shape == (600, 600, 3)
+    assert np.abs(large.mean(axis=(0, 1)) - scene.mean(axis=(0, 1))).max() < 4
+    flat = np.full((32, 32, 3), 77, dtype=np.uint8)
+    assert np.abs(enlarge(flat, 333) - 77).max() < 0.01
+    steps = np.abs(np.diff(large, axis=1)).mean(axis=(0, 2))
+    at_edges = steps[np.round(np.arange(1, 32) * 600 / 32).astype(int) - 1].mean()
+    assert at_edges < 1.5 * steps.mean(), "no steps where two scene pixels meet"
