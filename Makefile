@@ -8,10 +8,11 @@ export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>
 export UV_COMPILE_BYTECODE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
+export OMP_WAIT_POLICY := PASSIVE
 UV := $(BIN)/uv pip
 INSTALL := $(UV) install --python $(BIN)/python
 
-.PHONY: help run test lint lock sample drawings bench clean python-is-new-enough
+.PHONY: help run test lint lock sample drawings clean python-is-new-enough
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

@@ -19,23 +19,27 @@ class _Frozen(BaseModel):
 class SourceSettings(_Frozen):
     """Intake of the data folder."""
 
-    max_rejected_share: float = Field(0.1, ge=0, le=1, description="stop when a larger share of a table is set aside")
+    max_rejected_share: float = Field(
+        default=0.1, ge=0, le=1, description="stop when a larger share of a table is set aside"
+    )
 
 
 class FeatureSettings(_Frozen):
     """Interests, embeddings and the ranking features."""
 
-    half_life_days: float = Field(7.0, gt=0, description="half-life of interests and of the user embedding")
+    half_life_days: float = Field(default=7.0, gt=0, description="half-life of interests and of the user embedding")
     affinity_half_lives_days: tuple[float, ...] = Field(
-        (1.0, 7.0, 30.0), min_length=1, description="half-lives of the topic affinities that the ranker sees"
+        default=(1.0, 7.0, 30.0), min_length=1, description="half-lives of the topic affinities that the ranker sees"
     )
-    delay_seconds: float = Field(0.0, ge=0, description="events younger than this are not yet known to the pipeline")
-    dimensions: int = Field(32, ge=2, le=512, description="dimensions of the item space")
+    delay_seconds: float = Field(
+        default=0.0, ge=0, description="events younger than this are not yet known to the pipeline"
+    )
+    dimensions: int = Field(default=32, ge=2, le=512, description="dimensions of the item space")
     covisit_window: int = Field(
-        10, ge=1, description="items at most this many places apart in a user's history co-visit"
+        default=10, ge=1, description="items at most this many places apart in a user's history co-visit"
     )
     action_weights: dict[str, float] = Field(
-        {"view": 1.0, "click": 1.5, "like": 2.0, "search": 1.5, "cart": 3.0, "purchase": 4.0},
+        default={"view": 1.0, "click": 1.5, "like": 2.0, "search": 1.5, "cart": 3.0, "purchase": 4.0},
         description="how much an action counts",
     )
 
@@ -43,56 +47,62 @@ class FeatureSettings(_Frozen):
 class RankingSettings(_Frozen):
     """The ranker, its calibration, and the slates."""
 
-    rounds: int = Field(200, ge=1, description="boosting rounds at most")
-    leaves: int = Field(31, ge=2, description="leaves per tree")
-    learning_rate: float = Field(0.05, gt=0, le=1, description="shrinkage")
-    min_rows_per_leaf: int = Field(50, ge=1, description="rows a leaf must hold")
-    early_stopping_rounds: int = Field(25, ge=1, description="rounds without a better NDCG before stopping")
-    validation_share: float = Field(0.1, gt=0, lt=0.5, description="share of time for early stopping")
-    calibration_share: float = Field(0.1, gt=0, lt=0.5, description="share of time for the calibration")
-    test_share: float = Field(0.2, gt=0, lt=0.5, description="last share of time, held out for the report")
-    slate_size: int = Field(4, ge=1, le=50, description="positions in a slate")
-    candidates: int = Field(200, ge=1, description="concepts scored per user at most")
-    temperature: float = Field(0.35, ge=0, description="of the Plackett-Luce draw; 0 is deterministic")
-    threads: int = Field(2, ge=1, description="LightGBM threads; fixed, so that models are equal to the byte")
+    rounds: int = Field(default=200, ge=1, description="boosting rounds at most")
+    leaves: int = Field(default=31, ge=2, description="leaves per tree")
+    learning_rate: float = Field(default=0.05, gt=0, le=1, description="shrinkage")
+    min_rows_per_leaf: int = Field(default=50, ge=1, description="rows a leaf must hold")
+    early_stopping_rounds: int = Field(
+        default=25, ge=1, description="rounds without a better NDCG before stopping; at least as many rounds are kept"
+    )
+    validation_share: float = Field(default=0.1, gt=0, lt=0.5, description="share of time for early stopping")
+    calibration_share: float = Field(default=0.1, gt=0, lt=0.5, description="share of time for the calibration")
+    test_share: float = Field(default=0.2, gt=0, lt=0.5, description="last share of time, held out for the report")
+    slate_size: int = Field(default=4, ge=1, le=50, description="positions in a slate")
+    candidates: int = Field(default=200, ge=1, description="concepts scored per user at most")
+    temperature: float = Field(default=0.6, ge=0, description="of the Plackett-Luce draw; 0 is deterministic")
+    threads: int = Field(default=2, ge=1, description="LightGBM threads; fixed, so that models are equal to the byte")
 
 
 class GeneratorSettings(_Frozen):
     """What is drawn, by which weights, how, and how much of it."""
 
-    renders: int = Field(48, ge=0, description="personal pictures to draw at most; general ones come on top")
-    min_cohort_users: int = Field(25, ge=1, description="a cohort has at least this many users")
-    max_cohorts: int = Field(12, ge=1, description="cohorts at most")
-    steps: int = Field(20, ge=1, le=1000, description="denoising steps")
+    renders: int = Field(default=48, ge=0, description="personal pictures to draw at most; general ones come on top")
+    min_cohort_users: int = Field(default=25, ge=1, description="a cohort has at least this many users")
+    max_cohorts: int = Field(default=12, ge=1, description="cohorts at most")
+    steps: int = Field(default=20, ge=1, le=1000, description="denoising steps")
     guidance: float = Field(
-        4.0, ge=0, description="guided = null + guidance * (user - null); 1 is plain, 0 ignores the user"
+        default=4.0, ge=0, description="guided = null + guidance * (user - null); 1 is plain, 0 ignores the user"
     )
-    side: int = Field(1080, ge=256, le=4096, description="side of a finished square creative, pixels")
-    batch: int = Field(16, ge=1, description="pictures denoised together")
-    redraws: int = Field(2, ge=0, description="new seeds tried for a picture that fails a check")
+    side: int = Field(default=1080, ge=256, le=4096, description="side of a finished square creative, pixels")
+    batch: int = Field(default=16, ge=1, description="pictures denoised together")
+    redraws: int = Field(default=2, ge=0, description="new seeds tried for a picture that fails a check")
     first_training_steps: int = Field(
-        300, ge=1, description="training steps from the shipped weights when there are none for this space"
+        default=300, ge=1, description="training steps from the shipped weights when there are none for this space"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train and draw")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where to train and draw")
 
 
 class EvaluationSettings(_Frozen):
     """The offline report."""
 
-    k: int = Field(10, ge=1, description="depth of NDCG")
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
-    bootstraps: int = Field(500, ge=50, description="resamples of users")
-    weight_clip: float = Field(100.0, gt=0, description="largest importance weight used by the clipped estimators")
-    min_effective_share: float = Field(
-        0.01, ge=0, le=1, description="effective sample size under this share of the log: the data cannot say"
+    k: int = Field(default=10, ge=1, description="depth of NDCG")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the intervals")
+    bootstraps: int = Field(default=500, ge=50, description="resamples of users")
+    weight_clip: float = Field(
+        default=100.0, gt=0, description="largest importance weight used by the clipped estimators"
     )
-    min_effective_size: int = Field(200, ge=1, description="effective sample size under this: the data cannot say")
+    min_effective_share: float = Field(
+        default=0.01, ge=0, le=1, description="effective sample size under this share of the log: the data cannot say"
+    )
+    min_effective_size: int = Field(
+        default=200, ge=1, description="effective sample size under this: the data cannot say"
+    )
 
 
 class Settings(_Frozen):
     """All settings of a run."""
 
-    seed: int = Field(7, ge=0, description="of the whole run")
+    seed: int = Field(default=7, ge=0, description="of the whole run")
     sources: SourceSettings = SourceSettings()
     features: FeatureSettings = FeatureSettings()
     ranking: RankingSettings = RankingSettings()
@@ -107,7 +117,7 @@ def load_settings(path: Path | None) -> Settings:
         SettingsError: the file is missing or not TOML, or lists every unknown key and wrong value at once.
     """
     if path is None:
-        return Settings()
+        return Settings.model_validate({})
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

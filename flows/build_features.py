@@ -35,7 +35,7 @@ def work(job: Job, folder: Path) -> None:
         job.models, events, events.filter(pl.col("at") < test_from), settings, made_by=job.run_id
     )
     space.save(folder / "space")
-    as_of = max(events["at"].max(), impressions["at"].max()) + dt.timedelta(microseconds=1)  # type: ignore[operator, type-var]
+    as_of = last_moment(events, impressions) + dt.timedelta(microseconds=1)
     Interests.validate(interests(events, as_of=as_of, **browsing_settings(settings))).write_parquet(
         folder / "interests.parquet"
     )
@@ -46,11 +46,17 @@ def work(job: Job, folder: Path) -> None:
         vector=pl.Series(concept_vectors.tolist(), dtype=pl.List(pl.Float32))
     ).write_parquet(folder / "concept_vectors.parquet")
 
-    known = {"events": events, "impressions": impressions, "concepts": concepts, "space": space, "settings": settings}
+    known: dict[str, Any] = {
+        "events": events,
+        "impressions": impressions,
+        "concepts": concepts,
+        "space": space,
+        "settings": settings,
+    }
     ranking_table(impressions, **known).write_parquet(folder / "logged.parquet")
     moments = today.select("user_id", at=pl.lit(as_of, dtype=pl.Datetime("us", "UTC")))
     vectors = np.array(today["vector"].to_list(), dtype=np.float32)
-    candidates = {
+    candidates: dict[str, Any] = {
         "limit": job.settings.ranking.candidates,
         "concept_vectors": concept_vectors,
         "popularity": popularity(impressions.filter(pl.col("at") < test_from), concepts),
@@ -64,6 +70,11 @@ def work(job: Job, folder: Path) -> None:
         replay = best_pairs(slates, concepts, vectors=before, **candidates)
         ranking_table(replay, **known).write_parquet(folder / "replay.parquet")
     write_json(folder / "facts.json", facts(space, origin, as_of, test_from, today, daily))
+
+
+def last_moment(*tables: pl.DataFrame) -> dt.datetime:
+    """The latest `at` of the tables, of which at least one has a row."""
+    return max(at for at in (table["at"].max() for table in tables) if isinstance(at, dt.datetime))
 
 
 def browsing_settings(settings: FeatureSettings) -> dict[str, Any]:

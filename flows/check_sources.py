@@ -6,33 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from contracts.store import write_json
 from flows.job import Job, Stage
 from sources.intake import Intake, read_folder
 
 
-def withheld_users(users: pl.DataFrame | None) -> pl.Series:
-    """Users who did not consent, or are known to be minors."""
-    if users is None:
-        return pl.Series("user_id", [], pl.String)
-    return users.filter(~pl.col("personalise") | (pl.col("adult") == False).fill_null(False))["user_id"]  # noqa: E712
-
-
 def work(job: Job, folder: Path) -> None:
-    """Writes the accepted rows of every table, rejected_rows and counts.json."""
+    """Writes the accepted rows of consenting users, rejected_rows, reasons.json and counts.json."""
     intake = read_folder(job.data, max_rejected_share=job.settings.sources.max_rejected_share)
-    withheld = withheld_users(intake.tables.get("users"))
-    held_back: dict[str, int] = {}
-    for name, table in intake.tables.items():
-        kept = table
-        if "user_id" in table.columns:
-            kept = table.filter(~pl.col("user_id").is_in(withheld.implode()))
-            held_back[name] = len(table) - len(kept)
-        kept.write_parquet(folder / f"{name}.parquet")
+    kept = intake.consented()
+    for name, table in kept.items():
+        table.write_parquet(folder / f"{name}.parquet")
     intake.rejected.write_parquet(folder / "rejected_rows.parquet")
-    write_json(folder / "counts.json", counts(intake, held_back))
+    write_json(folder / "reasons.json", intake.reasons().to_dicts())
+    write_json(
+        folder / "counts.json", counts(intake, {name: len(intake.tables[name]) - len(kept[name]) for name in kept})
+    )
 
 
 def counts(intake: Intake, withheld: dict[str, int]) -> list[dict[str, Any]]:

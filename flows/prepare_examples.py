@@ -45,15 +45,15 @@ def prepare_examples(
     Raises:
         DataError: the data holds no pictures, or no impression of one.
     """
-    if not (tables / "pictures.parquet").exists():
+    events, concepts, impressions, pictures = (
+        pl.read_parquet(tables / f"{name}.parquet") for name in ("events", "concepts", "impressions", "pictures")
+    )
+    if pictures.is_empty():
         raise DataError(
             "there is no pictures table, so nothing to learn a picture from",
             where=str(data),
             fix="Add pictures.parquet (creative_id, concept_id, file), see data/README.md.",
         )
-    events, concepts, impressions, pictures = (
-        pl.read_parquet(tables / f"{name}.parquet") for name in ("events", "concepts", "impressions", "pictures")
-    )
     seen = impressions.filter(pl.col("at") < before) if before is not None else impressions
     shown = seen.join(pictures.with_row_index("picture").select("creative_id", "picture"), on="creative_id").sort(
         "at", "user_id", "slot"
@@ -107,7 +107,7 @@ def read_pictures(data: Path, rows: pl.DataFrame, side: int) -> tuple[Bytes, Byt
         if image is None or any(value is None for value in box):
             continue
         if image not in products:
-            products[image] = load_product(data / image)
+            products[image] = load_product(data / image, trim=False)
         covered = product_mask(products[image], ProductBox(*box), side)
         masks[index] = np.where(covered > 0.5, 255, 0)
     return pixels, masks

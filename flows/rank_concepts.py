@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from contracts.seeds import seed_of
 from contracts.settings import Settings
 from contracts.store import write_json
 from contracts.tables import Scores, Slates
@@ -37,10 +39,10 @@ def work(job: Job, folder: Path) -> None:
     past = logged.filter(pl.col("part") != "test")
     policy = policy_hash(ranker.hash, settings)
     as_of = dt.datetime.fromisoformat(json.loads((features / "facts.json").read_text())["as_of"])
-    draw = {
+    draw: dict[str, Any] = {
         "size": settings.slate_size,
         "temperature": settings.temperature,
-        "seed": job.settings.seed,
+        "seed": seed_of(job.settings.seed, as_of.isoformat()),
         "policy_hash": policy,
     }
     allowed = eligible(concepts, as_of, personal=False)

@@ -74,19 +74,19 @@ def _as_flow(job: Job, tell: Tell, *, first: int) -> list[StageResult]:
         tell(number, stage, result)
         return result
 
+    retried: dict[str, Any] = {
+        "retries": 2,
+        "retry_delay_seconds": [2, 10],
+        "retry_condition_fn": is_transient,
+        "cache_policy": NO_CACHE,
+        "persist_result": False,
+    }
+
     @flow(name="adloom", flow_run_name=job.run_id, persist_result=False, validate_parameters=False)
     def batch() -> list[StageResult]:
         results: list[StageResult] = []
         for number in range(first, len(STAGES)):
-            one = task(
-                perform,
-                name=STAGES[number].name,
-                retries=2,
-                retry_delay_seconds=[2, 10],
-                retry_condition_fn=is_transient,
-                cache_policy=NO_CACHE,
-                persist_result=False,
-            )
+            one = task(name=STAGES[number].name, **retried)(perform)
             result = one(number)
             if result is None:
                 raise RuntimeError(str(faults[0]))
@@ -125,7 +125,7 @@ def quieten_prefect(runs: Path) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
     }

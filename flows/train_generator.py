@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
+import polars as pl
 
 from contracts.settings import Settings
 from contracts.store import write_json
@@ -17,7 +17,7 @@ from features.space import Space
 from flows.choose_models import any_generator, find_generator, keep_version, made_here
 from flows.job import Job, Stage
 from flows.prepare_examples import prepare_examples
-from generators.examples import Examples, read_examples, write_examples
+from generators.examples import Examples, write_examples
 from generators.taste import fit_taste, picture_features
 from generators.training import Progress, TrainConfig, train
 from generators.weights import load_weights
@@ -31,7 +31,7 @@ def work(job: Job, folder: Path) -> None:
     space = Space.load(job.run / "features" / "space")
     found = find_generator(job.models, space.hash)
     origin = "known"
-    if found is None and not (job.run / "sources" / "pictures.parquet").exists():
+    if found is None and pl.read_parquet(job.run / "sources" / "pictures.parquet").is_empty():
         write_json(folder / "choice.json", {"origin": "none", "space_hash": space.hash})
         return
     if found is None:

@@ -81,7 +81,7 @@ def _smooth(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     wide = np.pad(plane, ((0, 0), (1, 1)), mode="edge")
     across = (wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]) * np.float32(0.25)
     high = np.pad(across, ((1, 1), (0, 0)), mode="edge")
-    return (high[:-2] + 2 * high[1:-1] + high[2:]) * np.float32(0.25)
+    return np.asarray((high[:-2] + 2 * high[1:-1] + high[2:]) * np.float32(0.25), np.float32)
 
 
 def cover_crop(

@@ -127,7 +127,7 @@ def _shade_colour(picture: FloatPicture, mask: npt.NDArray[np.float32], ink: Col
     """Dark for light ink, light for dark ink, with a trace of the picture's own colour there; (3,)."""
     own = np.asarray(np.tensordot(mask, picture, 2) / max(float(mask.sum()), 1.0), dtype=np.float32)
     if ink == LIGHT_INK:
-        return np.minimum(own * np.float32(0.2), np.float32(60.0))
+        return np.asarray(np.minimum(own * np.float32(0.2), np.float32(60.0)), np.float32)
     return np.maximum(own, np.float32(60.0)) * np.float32(0.12) + np.float32(0.88 * 255)
 
 
@@ -165,4 +165,4 @@ def shade_mask(size: tuple[int, int], boxes: list[PixelBox]) -> npt.NDArray[np.f
     )
     blurred = stamp.filter(ImageFilter.GaussianBlur(soft)).crop((pad, pad, pad + wide, pad + high))
     full = blurred.resize((wide * step, high * step), Image.Resampling.BICUBIC).crop((0, 0, *size))
-    return np.minimum(np.asarray(full, dtype=np.float32) / np.float32(240), np.float32(1))
+    return np.asarray(np.minimum(np.asarray(full, dtype=np.float32) / np.float32(240), np.float32(1)), np.float32)

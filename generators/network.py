@@ -21,6 +21,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
+COARSE = 4  # side of the coarse picture
+TIME_WAVES = 8
 TIME_FLOOR = 0.05  # 1 / t is clamped here, as in JiT (Li and He 2025, arXiv 2511.13720)
 USER_TOKENS = 4
 CONCEPT_TOKENS = 4
@@ -129,8 +131,9 @@ class ConditionEncoder(nn.Module):
     user times click, rather than a sum of one embedding each.
     """
 
-    def __init__(self, dimensions: int, width: int, embedding: int) -> None:
+    def __init__(self, dimensions: int, width: int, embedding: int, *, even: bool) -> None:
         super().__init__()
+        self.even = even
         self.user = VectorTokens(dimensions, USER_TOKENS, width)
         self.concept = VectorTokens(dimensions, CONCEPT_TOKENS, width)
         self.click = nn.Embedding(len(Click), width)
@@ -143,10 +146,47 @@ class ConditionEncoder(nn.Module):
         user = self.user(condition.user, condition.has_user, rows)
         concept = self.concept(condition.concept, condition.has_concept, rows)
         click = self.click(condition.click)
-        mean_user = user.mean(1)
-        joint = torch.cat([mean_user, concept.mean(1), click, mean_user * click], dim=1)
+        who, what = user.mean(1), concept.mean(1)
+        if self.even:
+            user, concept, click, who, what = (_even(part) for part in (user, concept, click, who, what))
+        joint = torch.cat([who, what, click, who * click], dim=1)
         pooled = self.pooled(functional.silu(self.join(joint)))
         return torch.cat([user, concept, click[:, None]], dim=1), pooled
+
+
+def _even(vectors: Tensor) -> Tensor:
+    """Each vector (..., W) with mean 0 and variance 1, so that no part of a condition starts out whispering."""
+    return functional.layer_norm(vectors, vectors.shape[-1:])
+
+
+class CoarseHead(nn.Module):
+    """The coarse picture, COARSE x COARSE, guessed from the coarse noisy picture, the time and the condition.
+
+    What a user's taste decides first is colour and light over large areas. White noise hides these least and a UNet
+    learns to speak of them last; a small residual MLP learns them within some hundred steps. Starts as zero.
+    """
+
+    def __init__(self, embedding: int, hidden: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(3 * COARSE**2 * 2 + COARSE**2, hidden)
+        self.condition = nn.Linear(embedding, hidden)
+        self.time = nn.Linear(TIME_WAVES * 2, hidden)
+        self.blocks = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(2)])
+        self.write = nn.Linear(hidden, 3 * COARSE**2)
+        nn.init.zeros_(self.write.weight)
+        nn.init.zeros_(self.write.bias)
+
+    def forward(self, pixels: Tensor, time: Tensor, pooled: Tensor) -> Tensor:
+        """Noisy picture, product and mask (B, 7, S, S), t (B,) and condition (B, E) into (B, 3, S, S)."""
+        side = pixels.shape[-1]
+        coarse = functional.adaptive_avg_pool2d(pixels, COARSE).flatten(1)
+        logit = torch.logit(time, eps=1e-4)[:, None] * torch.arange(1, TIME_WAVES + 1, device=time.device) * 0.25
+        waves = torch.cat([logit.sin(), logit.cos()], dim=1)
+        hidden = self.read(coarse) + self.condition(pooled) + self.time(waves)
+        for block in self.blocks:
+            hidden = hidden + block(functional.silu(hidden))
+        grid = self.write(functional.silu(hidden)).view(-1, 3, COARSE, COARSE)
+        return functional.interpolate(grid, size=(side, side), mode="bilinear", align_corners=False)
 
 
 class SceneNetwork(ModelMixin, ConfigMixin):
@@ -164,6 +204,8 @@ class SceneNetwork(ModelMixin, ConfigMixin):
         token_width: W.
         prediction: what the UNet puts out: "picture" (x_0, JiT) or "velocity".
         refine: width of a residual block of convolutions on full-size pixels after the UNet; 0 for none.
+        coarse: whether a `CoarseHead` adds the colour and light of large areas.
+        even: whether user, concept and click start out equally loud (layer norm on their tokens).
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -176,7 +218,9 @@ class SceneNetwork(ModelMixin, ConfigMixin):
         layers: int = 1,
         token_width: int = 128,
         prediction: str = "picture",
-        refine: int = 16,
+        refine: int = 0,
+        coarse: bool = False,
+        even: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if prediction not in PREDICTIONS:
@@ -184,10 +228,11 @@ class SceneNetwork(ModelMixin, ConfigMixin):
         if side % (patch * 2 ** (len(channels) - 1)):
             raise ValueError(f"side {side} is no multiple of patch {patch} * 2 ** {len(channels) - 1}")
         self.side, self.patch, self.prediction = side, patch, prediction
-        self.condition = ConditionEncoder(dimensions, token_width, 4 * channels[0])
+        self.condition = ConditionEncoder(dimensions, token_width, 4 * channels[0], even=even)
         self.unet = _unet(
             side // patch, pixels=patch**2, channels=tuple(channels), layers=layers, token_width=token_width
         )
+        self.coarse_head = CoarseHead(4 * channels[0], 2 * token_width) if coarse else None
         self.refiner = _refiner(refine) if refine else None
 
     def forward(self, noisy: Tensor, time: Tensor, product: Tensor, mask: Tensor, condition: Condition) -> Tensor:
@@ -205,6 +250,8 @@ class SceneNetwork(ModelMixin, ConfigMixin):
         grid = functional.pixel_unshuffle(pixels, self.patch)
         out: Tensor = self.unet(grid, time * 1000, tokens, class_labels=pooled, return_dict=False)[0]
         out = functional.pixel_shuffle(out, self.patch)
+        if self.coarse_head is not None:
+            out = out + self.coarse_head(pixels, time, pooled)
         if self.refiner is not None:
             out = out + self.refiner(torch.cat([out, pixels], dim=1))
         if self.prediction == "velocity":
@@ -252,9 +299,25 @@ def add_noise(picture: Tensor, noise: Tensor, time: Tensor) -> Tensor:
     return (1 - weight) * picture + weight * noise
 
 
-def draw_times(rows: int, generator: torch.Generator, *, centre: float = 0.0, spread: float = 1.0) -> Tensor:
-    """Logit-normal t in (0, 1), (B,): sigmoid(centre + spread * N(0, 1)) (Esser et al. 2024, arXiv 2403.03206)."""
-    return torch.sigmoid(centre + spread * torch.randn(rows, generator=generator))
+def time_shift(side: int) -> float:
+    """How far times lean towards the noise for pictures of this side: side / 8, at least 1.
+
+    White noise averages out over pixels: in a 64-pixel picture at t = 0.9 the colours and the layout still show, so all
+    that a user's taste decides is decided between t = 0.9 and 1, where plain schedules hardly look. The noise level
+    at which a pattern drowns grows with the side (Hoogeboom et al. 2023, arXiv 2301.11093; Esser et al. 2024, eq. 23);
+    8 x 8 is the picture that needs no shift.
+    """
+    return max(side / 8, 1.0)
+
+
+def shift_time(even: Tensor, shift: float) -> Tensor:
+    """t = shift * u / (1 + (shift - 1) * u): adds log(shift) to the logit of u."""
+    return shift * even / (1 + (shift - 1) * even)
+
+
+def draw_times(rows: int, generator: torch.Generator, *, shift: float = 1.0, spread: float = 1.2) -> Tensor:
+    """Logit-normal t in (0, 1), (B,): sigmoid(log(shift) + spread * N(0, 1)) (Esser et al. 2024, arXiv 2403.03206)."""
+    return shift_time(torch.sigmoid(spread * torch.randn(rows, generator=generator)), shift)
 
 
 def scene_loss(velocity: Tensor, picture: Tensor, noise: Tensor, mask: Tensor) -> Tensor:

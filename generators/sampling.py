@@ -29,9 +29,8 @@ import torch
 from torch import Tensor
 
 from generators.examples import to_bytes
-from generators.network import Condition, Precision, SceneNetwork, mixed_precision
+from generators.network import Condition, Precision, SceneNetwork, mixed_precision, time_shift
 
-SHIFT = 2.5
 ROWS_AT_ONCE = 16
 
 
@@ -52,10 +51,11 @@ class Guidance:
     rescale: float = 0.0
 
 
-def time_grid(steps: int, *, shift: float = SHIFT) -> list[float]:
+def time_grid(steps: int, *, shift: float) -> list[float]:
     """steps + 1 times from 1 to 0: t = shift * u / (1 + (shift - 1) * u), u evenly spaced (Esser et al. 2024, eq. 23).
 
-    With shift 1 they are even; larger shifts spend more steps near the noise, where the layout is decided.
+    With shift 1 they are even; larger shifts spend more steps near the noise, where colours and layout are decided
+    (see `network.time_shift`).
     """
     if steps < 1:
         raise ValueError("at least one step")
@@ -176,6 +176,7 @@ def draw(
     guidance: Guidance = Guidance(),
     rows_at_once: int = ROWS_AT_ONCE,
     precision: Precision = "fp32",
+    shift: float | None = None,
 ) -> Tensor:
     """Paint a scene around each product.
 
@@ -191,6 +192,8 @@ def draw(
             sums, which may differ with the number of rows: keep it fixed where bytes must repeat.
         precision: "bf16" halves the time on CPUs with AMX and on GPUs; "fp32" elsewhere.
 
+        shift: of the time grid; None: `network.time_shift` of the side, as in training.
+
     Returns:
         uint8 (B, S, S, 3) on the CPU.
 
@@ -203,7 +206,7 @@ def draw(
             f"product {tuple(product.shape)} and mask {tuple(mask.shape)} do not fit {rows} seeds, side {side}"
         )
     device = next(network.parameters()).device
-    times = time_grid(steps)
+    times = time_grid(steps, shift=time_shift(side) if shift is None else shift)
     pictures = []
     with torch.inference_mode(), mixed_precision(device.type, precision):
         for first in range(0, rows, rows_at_once):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,8 @@ from generators.layout import DEFAULT_BOX, SQUARE
 from generators.network import Click, Condition, SceneNetwork
 from generators.products import place_product, product_mask
 from generators.sampling import Guidance, draw
-from generators.typesetter import Copy, typeset
+from generators.typesetter import typeset
+from generators.wording import Copy
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -63,50 +64,47 @@ def make(
     steps: int,
     guidance: float,
     side: int,
-    batch: int,
     redraws: int,
-    known_hashes: frozenset[int] = frozenset(),
-) -> Iterator[Finished]:
-    """Draws, sets and checks every order; one that fails a check is drawn again with a new seed, up to a budget.
+    known_hashes: Collection[int] = (),
+) -> list[Finished]:
+    """Draws, sets and checks one batch of orders; one that fails a check is drawn again with a new seed, up to a budget.
 
-    Orders are drawn in batches of `batch`; a redrawn order keeps its name and gets the seed `seed_of(seed, attempt)`.
+    A redrawn order keeps its name and gets the seed `seed_of(seed, "redraw", attempt)`.
 
     Args:
         network: which paints.
-        orders: what to make.
+        orders: what to make; all are denoised together.
         steps, guidance: see `sampling.draw`.
         side: of the finished square, pixels.
-        batch: pictures denoised together.
         redraws: new seeds tried for one that fails.
         known_hashes: perceptual hashes of creatives that these must not repeat.
 
-    Yields:
-        One finished creative per order, in order within a batch; the last attempt, where all failed.
+    Returns:
+        One finished creative per order, in order; the last attempt, where all failed.
     """
     hashes = set(known_hashes)
-    for start in range(0, len(orders), batch):
-        wanted = list(orders[start : start + batch])
-        done: dict[str, Finished] = {}
-        for attempt in range(redraws + 1):
-            scenes = paint(network, wanted, steps=steps, guidance=guidance, rows_at_once=batch)
-            for order, scene in zip(wanted, scenes, strict=True):
-                finished = finish(order, scene, side=side, hashes=frozenset(hashes))
-                done[order.name] = finished
-                if not finished.checks:
-                    hashes.add(perceptual_hash(np.asarray(finished.image)))
-            wanted = [
-                replace(order, seed=seed_of(order.seed, "redraw", attempt + 1))
-                for order in wanted
-                if done[order.name].checks
-            ]
-            if not wanted:
-                break
-        yield from (done[order.name] for order in orders[start : start + batch])
+    done: dict[str, Finished] = {}
+    wanted = list(orders)
+    for attempt in range(redraws + 1):
+        scenes = paint(network, wanted, steps=steps, guidance=guidance)
+        for order, scene in zip(wanted, scenes, strict=True):
+            finished = finish(order, scene, side=side, hashes=hashes)
+            done[order.name] = finished
+            if not finished.checks:
+                hashes.add(perceptual_hash(finished.image))
+        wanted = [
+            replace(order, seed=seed_of(order.seed, "redraw", attempt + 1))
+            for order in wanted
+            if done[order.name].checks
+        ]
+        if not wanted:
+            break
+    return [done[order.name] for order in orders]
 
 
-def paint(network: SceneNetwork, orders: Sequence[Order], *, steps: int, guidance: float, rows_at_once: int) -> Pixels:
+def paint(network: SceneNetwork, orders: Sequence[Order], *, steps: int, guidance: float) -> Pixels:
     """Scenes around the orders' products, uint8 (B, S, S, 3); the product's pixels are exactly those given."""
-    side = int(network.config.side)
+    side = int(dict(network.config)["side"])
     products, masks = zip(*(_framed(order.product, side) for order in orders), strict=True)
     device = next(network.parameters()).device
     condition = Condition(
@@ -119,22 +117,22 @@ def paint(network: SceneNetwork, orders: Sequence[Order], *, steps: int, guidanc
     drawn = draw(
         network,
         condition.to(device),
-        to_float(torch.from_numpy(np.stack(products))).to(device),
+        to_float(torch.from_numpy(np.stack(products)).permute(0, 3, 1, 2)).to(device),
         torch.from_numpy(np.stack(masks))[:, None].to(device),
         torch.tensor([order.seed for order in orders], dtype=torch.int64),
         steps=steps,
         guidance=Guidance(weight=guidance),
-        rows_at_once=rows_at_once,
+        rows_at_once=len(orders),
     )
     return np.asarray(drawn.numpy(), np.uint8)
 
 
-def finish(order: Order, scene: Pixels, *, side: int, hashes: frozenset[int]) -> Finished:
+def finish(order: Order, scene: Pixels, *, side: int, hashes: Collection[int]) -> Finished:
     """Sets product and type on a scene, and checks the result."""
     image, report = typeset(
         scene, order.product, order.copy, SQUARE, side, seed=order.seed % 2**32, where=f"creative {order.name}"
     )
-    failed = check_creative(image, order.product, report, known_hashes=hashes)
+    failed = check_creative(image, order.product, report, SQUARE, known_hashes=hashes)
     return Finished(order, scene, image, tuple(failed))
 
 

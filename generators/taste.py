@@ -45,10 +45,10 @@ def picture_features(pictures: npt.NDArray[np.uint8]) -> Floats:
         raise ValueError(f"pictures must be square with a side that is a multiple of 16, not {pictures.shape}")
     values = pictures.reshape(count, 16, side // 16, 16, side // 16, 3).mean(axis=(2, 4), dtype=np.float32) / 255
     red, green, blue = values[..., 0], values[..., 1], values[..., 2]
-    light = 0.299 * red + 0.587 * green + 0.114 * blue
+    light = np.asarray(0.299 * red + 0.587 * green + 0.114 * blue, np.float32)
     red_green, yellow_blue = red - green, (red + green) / 2 - blue
     chroma = np.hypot(red_green, yellow_blue)
-    fine = pictures.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / 255
+    fine = np.asarray(pictures.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / 255, np.float32)
     columns = [
         light.mean(axis=(1, 2)), red_green.mean(axis=(1, 2)), yellow_blue.mean(axis=(1, 2)), chroma.mean(axis=(1, 2)),
         light.std(axis=(1, 2)), chroma.std(axis=(1, 2)), np.log(_gradient(light) + 1e-3), np.log(_gradient(fine) + 1e-3),

@@ -24,7 +24,7 @@ from contracts.errors import ModelError
 from contracts.seeds import seed_of
 from generators.checkpoints import Checkpoint, Log, read_checkpoint, write_checkpoint
 from generators.examples import Batch, ExampleBatches, Examples, read_examples
-from generators.network import Condition, SceneNetwork, add_noise, draw_times, fastest_precision, scene_loss
+from generators.network import Condition, SceneNetwork, add_noise, draw_times, fastest_precision, scene_loss, time_shift
 from generators.sheets import write_sheet
 from generators.weights import load_weights, save_weights
 
@@ -46,6 +46,8 @@ class NetworkShape(_Frozen):
     token_width: int = Field(default=128, ge=8, description="width of a condition token")
     prediction: Literal["picture", "velocity"] = Field(default="picture", description="what the UNet puts out")
     refine: int = Field(default=16, ge=0, description="width of the convolutions on full-size pixels; 0 for none")
+    coarse: bool = Field(default=True, description="whether a small head adds the colour and light of large areas")
+    even: bool = Field(default=True, description="whether user, concept and click start out equally loud")
 
 
 class TrainConfig(_Frozen):
@@ -62,7 +64,7 @@ class TrainConfig(_Frozen):
     clip_norm: float = Field(default=1.0, gt=0, description="longest gradient")
     ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights, which are the ones kept")
     clicked_share: float = Field(default=0.5, gt=0, lt=1, description="share of clicked impressions in a batch")
-    time_centre: float = Field(default=0.8, description="of the logit-normal times; higher learns more of the layout")
+    time_spread: float = Field(default=1.4, gt=0, description="of the logit-normal times, in logits")
     drop_user: float = Field(default=0.15, ge=0, le=1, description="share of rows that forget the user only")
     drop_click: float = Field(default=0.15, ge=0, le=1, description="share of rows that forget the click only")
     drop_both: float = Field(default=0.1, ge=0, le=1, description="share of rows that forget user and click")
@@ -252,7 +254,8 @@ class _Run:
         batch = self.batches.batch(step)
         generator = torch.Generator().manual_seed(seed_of(config.seed, "noise", step))
         noise = torch.randn(batch.picture.shape, generator=generator)
-        times = draw_times(config.rows, generator, centre=config.time_centre)
+        shift = time_shift(self.batches.examples.side)
+        times = draw_times(config.rows, generator, shift=shift, spread=config.time_spread)
         condition = drop_conditions(batch, config, generator).to(self.device)
         picture, mask, noise, times = (x.to(self.device) for x in (batch.picture, batch.mask, noise, times))
         velocity = self.network(add_noise(picture, noise, times), times, picture, mask, condition)

@@ -1,4 +1,4 @@
-"""The sampler against closed forms and diffusers' scheduler; the product to the byte; rows that do not touch each other."""
+"""The sampler against closed forms and diffusers' scheduler; products to the byte; rows that leave each other alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ D, S = 5, 16
 def tiny() -> SceneNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        network = SceneNetwork(dimensions=D, side=S, patch=2, channels=(32, 32), token_width=32, refine=4).eval()
+        shape = {"patch": 2, "channels": (32, 32), "token_width": 32, "refine": 4, "coarse": True, "even": True}
+        network = SceneNetwork(dimensions=D, side=S, **shape).eval()
         nn.init.normal_(network.unet.conv_out.weight, std=0.1)
     return network
 
@@ -88,7 +89,7 @@ def test_the_time_grid_is_that_of_diffusers(steps: int, shift: float) -> None:
 
 def test_a_picture_needs_at_least_one_step() -> None:
     with pytest.raises(ValueError, match="at least one step"):
-        time_grid(0)
+        time_grid(0, shift=1)
 
 
 def test_the_product_comes_back_to_the_byte() -> None:

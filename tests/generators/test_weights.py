@@ -48,6 +48,16 @@ def test_the_hash_is_the_sha256_of_the_safetensors(folder: Path) -> None:
     assert load_weights(folder).weights_hash == hashlib.sha256((folder / FILE).read_bytes()).hexdigest()
 
 
+def test_weights_saved_before_an_option_existed_load_as_they_were(tmp_path: Path) -> None:
+    saved = save_weights(tiny(), tmp_path / "w", space_hash="a")
+    config = json.loads((tmp_path / "w" / "config.json").read_text())
+    older = {name: value for name, value in config["network"].items() if name not in ("coarse", "even")}
+    change_config(tmp_path / "w", network=older)
+    loaded = load_weights(tmp_path / "w", weights_hash=saved).network
+    assert loaded.coarse_head is None
+    assert not loaded.condition.even
+
+
 def test_large_weights_are_cut_into_files_under_the_limit(tmp_path: Path) -> None:
     network = tiny()
     whole = save_weights(network, tmp_path / "one", space_hash="a")
@@ -62,7 +72,7 @@ def test_large_weights_are_cut_into_files_under_the_limit(tmp_path: Path) -> Non
 
 
 def test_the_files_of_the_default_network_stay_under_16_megabytes(tmp_path: Path) -> None:
-    save_weights(SceneNetwork(), tmp_path / "w", space_hash="a")
+    save_weights(SceneNetwork(refine=16, coarse=True, even=True), tmp_path / "w", space_hash="a")
     sizes = [file.stat().st_size for file in (tmp_path / "w").iterdir()]
     assert max(sizes) < 16_000_000
     assert MAX_FILE_BYTES < 16_000_000

@@ -1,0 +1,20 @@
+"""Turns a command line into an exit code: python -m flows, or adloom."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Threads that spin while they wait cost more than they gain on a shared machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def main() -> None:
+    """Runs the command line and exits: 0 done, 1 rows were set aside (check), 2 bad input."""
+    from flows.command_line import execute  # noqa: PLC0415 - after the environment is set
+
+    sys.exit(execute(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,303 @@
+"""Turns a run's tables and pictures into report.json and report.html, with the truth beside them in a planted world."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from contracts.settings import Settings
+from contracts.store import write_atomically, write_json
+from contracts.tables import EVERYONE, GENERAL_COHORT
+from evaluation.report import build_report, render_html
+from evaluation.report_data import FunnelStep, IntakeTable, Kind, PictureCell, PictureRow, ReportData, StageTime
+from flows.check_sources import read_counts
+from flows.job import Job, Stage
+from flows.measure_truth import logged_value, oracle_of, picture_values, target_value
+from ranking.replay import logged_policy
+from sources.truth import Truth
+
+ROWS = 6
+"""Concepts shown side by side in the report."""
+
+
+def work(job: Job, folder: Path) -> None:
+    """Writes report.json, report.html and, in a planted world, picture_values.parquet."""
+    data, pictures = collect(job, folder)
+    report = build_report(data)
+    write_json(folder / "report.json", report)
+    write_atomically(folder / "report.html", render_html(report, pictures).encode())
+
+
+def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
+    """What the report is made of, and its pictures by key."""
+    run = job.run
+    truth = Truth.load(job.data) if Truth.exists(job.data) else None
+    log = pl.read_parquet(run / "ranking" / "tested.parquet")
+    slates = pl.read_parquet(run / "ranking" / "slates.parquet")
+    creatives = pl.read_parquet(run / "generators" / "creatives.parquet")
+    cohorts = pl.read_parquet(run / "generators" / "cohorts.parquet")
+    facts = json.loads((run / "features" / "facts.json").read_text())
+    true: dict[str, Any] = {}
+    values: pl.DataFrame | None = None
+    if truth is not None:
+        oracle = oracle_of(truth, log)
+        log = log.with_columns(oracle=oracle)
+        true = {"simulated": True, "true_logged": logged_value(log, oracle)}
+        replayed = run / "ranking" / "replayed.parquet"
+        if replayed.exists():
+            settings = job.settings.ranking
+            true["true_target"] = target_value(
+                truth,
+                pl.read_parquet(replayed),
+                size=settings.slate_size,
+                temperature=settings.temperature,
+                seed=job.settings.seed,
+            )
+        at = dt.datetime.fromisoformat(facts["as_of"])
+        values = picture_values(truth, run, slates, cohorts, creatives, at)
+        values.write_parquet(folder / "picture_values.parquet")
+        true["creative_truth"] = values if len(values) else None
+    rows, pictures = picture_rows(job, creatives, values)
+    data = ReportData(
+        name=job.data.resolve().name,
+        run=job.run_id,
+        seed=job.settings.seed,
+        settings=job.settings.evaluation,
+        logged_policy=str(log["policy"].drop_nulls().first() or "the logged policy") if "policy" in log.columns else "",
+        target_policy="the new ranker's slates",
+        impressions=log,
+        concept_shares=concept_shares(run, slates),
+        creatives=creatives,
+        picture_rows=rows,
+        intake=intake(run),
+        funnel=funnel(run, facts, slates, creatives),
+        settings_used=job.settings.model_dump(mode="json"),
+        versions=versions(job),
+        models=models(run),
+        timings=timings(job),
+        **true,
+    )
+    return data, pictures
+
+
+def concept_shares(run: Path, slates: pl.DataFrame) -> pl.DataFrame:
+    """Share of the new slates that each concept takes, and how often it was ever logged."""
+    personal = slates.filter(pl.col("user_id") != EVERYONE)
+    logged = pl.read_parquet(run / "sources" / "impressions.parquet").group_by("concept_id").agg(logged=pl.len())
+    return (
+        personal.group_by("concept_id")
+        .agg(target_share=pl.len() / max(len(personal), 1))
+        .join(logged, on="concept_id", how="left")
+        .with_columns(pl.col("logged").fill_null(0).cast(pl.Int64))
+        .sort("concept_id")
+    )
+
+
+def picture_rows(
+    job: Job, creatives: pl.DataFrame, values: pl.DataFrame | None
+) -> tuple[tuple[PictureRow, ...], dict[str, bytes]]:
+    """Concepts to show side by side: the best renders of different concepts and cohorts, beside their twins."""
+    run = job.run
+    passed = creatives.filter(pl.col("checks").list.len() == 0)
+    about = {
+        row["concept_id"]: row for row in pl.read_parquet(run / "sources" / "concepts.parquet").iter_rows(named=True)
+    }
+    cohorts = {row["cohort"]: row for row in json.loads((run / "generators" / "cohorts.json").read_text())}
+    logged = (
+        pl.read_parquet(run / "sources" / "pictures.parquet")
+        .sort("creative_id")
+        .unique("concept_id", keep="first", maintain_order=True)
+    )
+    logged_file = dict(logged.select("concept_id", "file").iter_rows())
+    of = {(row["cohort"], row["concept_id"]): row for row in passed.iter_rows(named=True)}
+    members = pl.read_parquet(run / "generators" / "cohorts.parquet")
+    rows: list[PictureRow] = []
+    pictures: dict[str, bytes] = {}
+    for cohort, concept in _showpieces(run, of):
+        others = [other for other, name in of if name == concept and other not in (cohort, GENERAL_COHORT)]
+        cells: dict[Kind, PictureCell] = {}
+        chances = _mean_chances(values, members, cohort, concept)
+
+        def show(
+            kind: Kind,
+            key: str,
+            file: Path,
+            interests: list[str],
+            cells: dict[Kind, PictureCell] = cells,
+            chances: dict[str, float | None] = chances,
+        ) -> None:
+            pictures[key] = file.read_bytes()
+            cells[kind] = PictureCell(picture=key, interests=tuple(interests), click_chance=chances.get(kind))
+
+        own = of[cohort, concept]
+        show("own", own["creative_id"], run / "generators" / own["file"], cohorts[cohort]["interests"])
+        if others:
+            twin = of[others[0], concept]
+            show("other", twin["creative_id"], run / "generators" / twin["file"], cohorts[others[0]]["interests"])
+        if (GENERAL_COHORT, concept) in of:
+            general = of[GENERAL_COHORT, concept]
+            show("general", general["creative_id"], run / "generators" / general["file"], [])
+        if concept in logged_file:
+            show("logged", f"logged-{concept}", job.data / logged_file[concept], [])
+        rows.append(
+            PictureRow(
+                concept_id=concept,
+                headline=about[concept]["headline"][0],
+                advertiser=about[concept]["advertiser"],
+                cohort=cohort,
+                cohort_users=cohorts[cohort]["users"],
+                interests=tuple(cohorts[cohort]["interests"]),
+                cells=cells,
+                chance_is="true" if values is not None else "predicted",
+            )
+        )
+    return tuple(rows), pictures
+
+
+def _showpieces(run: Path, of: dict[tuple[int, str], Any]) -> list[tuple[int, str]]:
+    """Best renders first, concepts with several cohorts' pictures before others, no concept twice, cohorts varied."""
+    renders = [
+        (int(c), str(n))
+        for c, n in pl.read_parquet(run / "generators" / "renders.parquet").select("cohort", "concept_id").iter_rows()
+    ]
+    renders = [pair for pair in renders if pair in of]
+    shared = {name for _, name in renders if sum(other == name for _, other in renders) > 1}
+    chosen: list[tuple[int, str]] = []
+    for strict in (True, False):
+        for cohort, name in sorted(renders, key=lambda pair: pair[1] not in shared):
+            fresh = all(name != other for _, other in chosen) and not (strict and any(cohort == c for c, _ in chosen))
+            if len(chosen) < ROWS and fresh:
+                chosen.append((cohort, name))
+    return chosen
+
+
+def _mean_chances(
+    values: pl.DataFrame | None, members: pl.DataFrame, cohort: int, concept: str
+) -> dict[str, float | None]:
+    if values is None:
+        return {}
+    rows = values.filter(pl.col("concept_id") == concept).join(
+        members.filter(pl.col("cohort") == cohort), on="user_id", how="semi"
+    )
+    found: dict[str, float | None] = {}
+    for kind in ("own", "other", "general", "logged"):
+        mean = rows[kind].mean()
+        found[kind] = float(mean) if isinstance(mean, float) else None
+    return found
+
+
+def intake(run: Path) -> tuple[IntakeTable, ...]:
+    """What became of every input row."""
+    reasons = json.loads((run / "sources" / "reasons.json").read_text())
+    return tuple(
+        IntakeTable(
+            table=row["table"],
+            read=row["read"],
+            accepted=row["accepted"],
+            rejected=row["rejected"],
+            withheld=row["withheld"],
+            reasons={reason["reason"]: reason["rows"] for reason in reasons if reason["table"] == row["table"]},
+        )
+        for row in read_counts(run / "sources")
+    )
+
+
+def funnel(run: Path, facts: dict[str, Any], slates: pl.DataFrame, creatives: pl.DataFrame) -> tuple[FunnelStep, ...]:
+    """Counts from the log to the pictures."""
+    events = next((row for row in read_counts(run / "sources") if row["table"] == "events"), None)
+    passed = int((creatives["checks"].list.len() == 0).sum())
+    return (
+        FunnelStep(label="Events read", count=events["read"] if events else 0),
+        FunnelStep(label="User-concept pairs scored", count=facts["pairs"]),
+        FunnelStep(label="Slate positions filled", count=len(slates)),
+        FunnelStep(label="Creatives drawn", count=len(creatives)),
+        FunnelStep(label="Passed every check", count=passed),
+    )
+
+
+def versions(job: Job) -> dict[str, str]:
+    """Library versions of all stages before this one."""
+    found: dict[str, str] = {}
+    for name in ("features", "ranking", "generators"):
+        found |= (job.store.manifest(name) or {}).get("libraries", {})
+    return found
+
+
+def models(run: Path) -> dict[str, str]:
+    """Hashes of what was learned."""
+    choice = json.loads((run / "training" / "choice.json").read_text())
+    ranking = json.loads((run / "ranking" / "facts.json").read_text())
+    known = {"space": choice["space_hash"], "ranker": ranking["ranker_hash"], "policy": ranking["policy_hash"]}
+    return known | ({"generator": choice["weights_hash"]} if "weights_hash" in choice else {})
+
+
+def timings(job: Job) -> tuple[StageTime, ...]:
+    """Seconds of work of the stages before this one, from their manifests."""
+    names = ("sources", "features", "ranking", "training", "generators")
+    found = [(name, job.store.manifest(name)) for name in names]
+    return tuple(StageTime(stage=name, seconds=float(m["seconds"])) for name, m in found if m is not None)
+
+
+def evaluate_slates(job: Job, slates: pl.DataFrame) -> dict[str, Any]:
+    """The report on someone's own slates table: a policy that shows exactly these concepts, judged on a finished run's log.
+
+    Args:
+        job: whose run is finished up to ranking.
+        slates: user_id, position, concept_id; a user who is not in it gets no weight.
+    """
+    log = pl.read_parquet(job.run / "ranking" / "tested.parquet").drop(
+        "target_propensity", "candidate", "predicted_chance", "expected_chance", "best_chance", strict=False
+    )
+    people = log.select("user_id", "at").unique()
+    shown = people.join(slates.select("user_id", "concept_id", "position"), on="user_id")
+    fixed = shown.with_columns(
+        score=-pl.col("position").cast(pl.Float64), click_chance=1 / (2.0 + pl.col("position").cast(pl.Float64))
+    )
+    answers = logged_policy(log, fixed, temperature=0.0).select("impression_id", "target_propensity")
+    log = log.join(answers, on="impression_id", how="left", maintain_order="left")
+    return build_report(
+        ReportData(
+            name=job.data.resolve().name,
+            run=job.run_id,
+            settings=job.settings.evaluation,
+            seed=job.settings.seed,
+            simulated=Truth.exists(job.data),
+            target_policy="the given slates",
+            impressions=log,
+        )
+    )
+
+
+def figures_markdown(folder: Path) -> str:
+    """The verdict, for the flow run's artifact."""
+    report = json.loads((folder / "report.json").read_text())
+    return f"**{report['verdict']['outcome']}** - {report['verdict']['sentence']}"
+
+
+def say(folder: Path) -> str:
+    """The verdict in one sentence."""
+    report = json.loads((folder / "report.json").read_text())
+    return f"{report['verdict']['outcome']}: {report['verdict']['sentence']}"
+
+
+def stage_settings(settings: Settings) -> dict[str, Any]:
+    """The settings that decide the report."""
+    return {
+        "evaluation": settings.evaluation.model_dump(mode="json"),
+        "ranking": settings.ranking.model_dump(mode="json"),
+    }
+
+
+STAGE = Stage(
+    name="evaluation",
+    reads=("sources", "features", "ranking", "training", "generators"),
+    settings=stage_settings,
+    packages=("evaluation", "ranking"),
+    libraries=("numpy", "polars", "matplotlib", "jinja2"),
+    work=work,
+    say=say,
+)

@@ -1,0 +1,117 @@
+"""Turns the code's own descriptions into the reference pages, and checks that the pages are in step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dataframely as dy
+from pydantic import BaseModel
+
+from contracts.settings import Settings
+from contracts.tables import INPUT_TABLES, OPTIONAL_INPUTS, STAGE_TABLES
+from evaluation.schema import FIELDS
+from features.table import features_markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+_MADE = "<!-- made by python -m flows.write_docs -->\n\n"
+
+
+def pages() -> dict[str, str]:
+    """Every generated page by path."""
+    return {
+        "docs/data-contracts.md": data_contracts(),
+        "docs/features.md": _MADE + "# The ranking features\n\n" + features_markdown(),
+        "docs/report.md": report_fields(),
+        "configs/default.toml": default_settings(),
+    }
+
+
+def data_contracts() -> str:
+    """The tables: what comes in, what stages make."""
+    parts = [
+        _MADE,
+        "# Data contracts\n\nTimes are UTC microseconds. Columns marked with ? may be null, or left out of a file.\n",
+    ]
+    for title, tables in (("What comes in", INPUT_TABLES), ("What stages make", STAGE_TABLES)):
+        parts.append(f"\n## {title}\n")
+        for name, schema in tables.items():
+            optional = " (optional)" if name in OPTIONAL_INPUTS else ""
+            parts.append(
+                f"\n### `{name}`{optional}\n\n{schema.__doc__}\n\n| column | type | key | bounds | meaning |\n|---|---|---|---|---|\n"
+            )
+            parts += [_column_row(column, about) for column, about in schema.columns().items()]
+    return "".join(parts)
+
+
+def _column_row(name: str, about: dy.Column) -> str:
+    mark = "?" if about.nullable else ""
+    return f"| `{name}`{mark} | {about.dtype} | {'key' if about.primary_key else ''} | {_bounds(about)} | {about.description or ''} |\n"
+
+
+def _bounds(about: Any) -> str:
+    signs = {"min": ">= ", "min_exclusive": "> ", "max": "<= ", "max_exclusive": "< "}
+    found = [
+        f"{sign}{getattr(about, name):g}"
+        for name, sign in signs.items()
+        if isinstance(getattr(about, name, None), int | float)
+    ]
+    return ", ".join(found)
+
+
+def report_fields() -> str:
+    """Every field of report.json."""
+    rows = "".join(f"| `{path}` | {meaning} |\n" for path, meaning in FIELDS.items())
+    return f"{_MADE}# report.json\n\n| field | meaning |\n|---|---|\n{rows}"
+
+
+def default_settings() -> str:
+    """The settings file with every default and its meaning."""
+    lines = ["# Every setting with its default and its meaning. Made by python -m flows.write_docs."]
+    lines += ["", *_setting_lines(Settings, nested=False)]
+    for name, field in Settings.model_fields.items():
+        model = field.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            lines += ["", f"[{name}] # {model.__doc__}", *_setting_lines(model, nested=True)]
+    return "\n".join(lines) + "\n"
+
+
+def _setting_lines(model: type[BaseModel], *, nested: bool) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            continue
+        yield f"{name} = {_toml(field.default)} # {field.description}"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_toml(inner) for inner in value) + "]"
+    return repr(value)
+
+
+def main() -> None:
+    """Writes every page; with --check only says which are out of step, exit 1."""
+    stale = [
+        path
+        for path, text in pages().items()
+        if not (ROOT / path).exists() or (ROOT / path).read_text(encoding="utf-8") != text
+    ]
+    if "--check" not in sys.argv:
+        for path in stale:
+            (ROOT / path).write_text(pages()[path], encoding="utf-8")
+            print(f"wrote {path}")
+    elif stale:
+        print(f"out of step with the code: {', '.join(stale)}. Run: python -m flows.write_docs", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The command line: a bad input is one line that says what, where and what to do, and exit 2; never a traceback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from flows.command_line import execute
+from sources.world import write_world
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("worlds") / "small"
+    write_world(folder, users=60, days=20, seed=5, pictures_per_concept=2, side=64)
+    return folder
+
+
+@pytest.fixture
+def copy(world: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(world, tmp_path / "data"))
+
+
+def rewrite(folder: Path, table: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    change(pl.read_parquet(folder / f"{table}.parquet")).write_parquet(folder / f"{table}.parquet")
+
+
+def to_csv(folder: Path, table: str, change: Callable[[str], str]) -> None:
+    frame = pl.read_parquet(folder / f"{table}.parquet")
+    frame = frame.with_columns(pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    (folder / f"{table}.csv").write_text(change(frame.write_csv()), encoding="utf-8")
+    (folder / f"{table}.parquet").unlink()
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1, captured.err
+    assert "Traceback" not in captured.err + captured.out
+    return captured.err
+
+
+FATAL: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a missing column": (lambda d: rewrite(d, "events", lambda t: t.drop("item_id")), "item_id"),
+    "a wrong dtype": (lambda d: rewrite(d, "events", lambda t: t.with_columns(at=pl.struct("user_id"))), "at"),
+    "local time": (lambda d: rewrite(d, "events", lambda t: t.with_columns(pl.col("at").dt.replace_time_zone(None))), "local time"),
+    "an empty file": (lambda d: (d / "events.parquet").write_bytes(b""), "empty"),
+    "a truncated Parquet": (lambda d: (d / "events.parquet").write_bytes((d / "events.parquet").read_bytes()[:5000]), "events.parquet"),
+    "no impressions": (lambda d: (d / "impressions.parquet").unlink(), "impressions"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", sorted(FATAL))
+def test_what_cannot_be_read_is_one_line_and_exit_2(fault: str, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damage, word = FATAL[fault]
+    damage(copy)
+    assert execute(["run", str(copy), "--out", str(copy / "runs")]) == 2
+    line = one_line(capsys)
+    assert line.startswith("adloom: ")
+    assert word in line
+
+
+ROWS: dict[str, tuple[Callable[[Path], object], str, int]] = {
+    "clicked of 7": (lambda d: rewrite(d, "impressions", lambda t: t.with_columns(clicked=pl.when(pl.int_range(pl.len()) == 3).then(7).otherwise(pl.col("clicked").cast(pl.Int64)))), "clicked", 1),
+    "a propensity of 0": (lambda d: rewrite(d, "impressions", lambda t: t.with_columns(propensity=pl.when(pl.int_range(pl.len()) < 2).then(0.0).otherwise("propensity"))), "propensity", 2),
+    "a user nobody knows": (lambda d: rewrite(d, "impressions", lambda t: t.with_columns(user_id=pl.when(pl.int_range(pl.len()) == 5).then(pl.lit("nobody")).otherwise("user_id"))), "user_id", 1),
+    "a missing image": (lambda d: (d / pl.read_parquet(d / "pictures.parquet")["file"][0]).unlink(), "file", 1),
+    "a broken quote": (lambda d: to_csv(d, "events", lambda text: text.replace("\n", '\n"broken,row\n', 1)), "", 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", sorted(ROWS))
+def test_a_bad_row_is_set_aside_with_its_reason_and_no_row_is_lost(
+    fault: str, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage, column, at_least = ROWS[fault]
+    damage(copy)
+    assert execute(["check", str(copy), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert all(t["accepted"] + t["rejected"] == t["read"] for t in found["tables"])
+    assert sum(reason["rows"] for reason in found["reasons"]) >= at_least
+    assert any(column in reason["column"] for reason in found["reasons"])
+
+
+def test_a_sound_folder_passes(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["check", str(world)]) == 0
+    assert "every row keeps the contract" in capsys.readouterr().out
+
+
+def test_an_unknown_setting_names_the_nearest_one(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text("[ranking]\nleafs = 3\n")
+    assert execute(["run", str(world), "--config", str(mine)]) == 2
+    assert "nearest known one is ranking.leaves" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "no/such/folder"],
+        ["run", "--renders", "many"],
+        ["run", "--renders", "-1"],
+        ["runn"],
+        ["evaluate"],
+        ["evaluate", "--run", "no/such/run"],
+        ["world", ".", "--users", "10"],
+        ["fetch", "movielens", "x", "--ratings", "no/such/folder"],
+        ["train", "generator", "no/such/folder"],
+    ],
+)
+def test_bad_words_are_one_line_and_exit_2(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "not-empty").write_text("")
+    assert execute(words) == 2
+    assert one_line(capsys).startswith("adloom: ")
+
+
+def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["run"], ["world"], ["fetch"], ["check"], ["evaluate"], ["train", "generator"], ["train", "space"]):
+        assert execute([*words, "--help"]) == 0
+        assert f"adloom {' '.join(words)}" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,116 @@
+"""The whole batch on a small planted world: six stages, skipped when nothing changed, resumed when killed."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from contracts.settings import Settings, parse_settings
+from contracts.store import StageResult, tree_hashes
+from contracts.tables import EVERYONE, STAGE_TABLES
+from flows.job import Job, Stage
+from flows.run_batch import STAGES, finished_stages, run_batch
+from sources.world import write_world
+
+SETTINGS = {
+    "ranking": {"threads": 1, "rounds": 30},
+    "generators": {"renders": 6, "steps": 2, "side": 256, "redraws": 0, "min_cohort_users": 10},
+    "evaluation": {"bootstraps": 50},
+}
+
+
+def settings(**changes: dict[str, object]) -> Settings:
+    merged = {name: {**SETTINGS.get(name, {}), **changes.get(name, {})} for name in {*SETTINGS, *changes}}
+    return parse_settings(merged, where="test")
+
+
+def quiet(number: int, stage: Stage, result: StageResult | None) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    root = tmp_path_factory.mktemp("batch")
+    write_world(root / "world", users=120, days=20, seed=5, pictures_per_concept=2, side=64)
+    job = Job(root / "world", settings(), root / "runs", root / "models")
+    results = run_batch(job, quiet)
+    assert [result.name for result in results] == [stage.name for stage in STAGES]
+    assert not any(result.skipped for result in results)
+    return job
+
+
+def test_every_table_keeps_its_contract(finished: Job) -> None:
+    where = {"rejected_rows": "sources", "interests": "features", "embeddings": "features", "scores": "ranking",
+             "slates": "ranking", "creatives": "generators"}  # fmt: skip
+    for name, schema in STAGE_TABLES.items():
+        schema.validate(pl.read_parquet(finished.run / where[name] / f"{name}.parquet"))
+
+
+def test_a_second_run_skips_every_stage(finished: Job) -> None:
+    assert all(result.skipped for result in run_batch(finished, quiet))
+
+
+def test_a_changed_setting_redoes_only_what_depends_on_it(finished: Job) -> None:
+    other = Job(finished.data, settings(evaluation={"bootstraps": 60}), finished.runs, finished.models)
+    assert [result.name for result in finished_stages(other, quiet)] == [stage.name for stage in STAGES[:-1]]
+
+
+def test_people_without_consent_get_nothing_of_their_own(finished: Job) -> None:
+    users = pl.read_parquet(finished.data / "users.parquet")
+    refused = set(users.filter(~pl.col("personalise"))["user_id"])
+    assert refused
+    for name in ("interests", "embeddings"):
+        assert not refused & set(pl.read_parquet(finished.run / "features" / f"{name}.parquet")["user_id"])
+    slates = pl.read_parquet(finished.run / "ranking" / "slates.parquet")
+    assert not refused & set(slates["user_id"])
+    assert EVERYONE in set(slates["user_id"])
+    assert not refused & set(pl.read_parquet(finished.run / "generators" / "cohorts.parquet")["user_id"])
+
+
+def test_every_concept_in_a_slate_has_a_general_creative_and_every_creative_a_file(finished: Job) -> None:
+    creatives = pl.read_parquet(finished.run / "generators" / "creatives.parquet")
+    slates = pl.read_parquet(finished.run / "ranking" / "slates.parquet")
+    assert set(slates["concept_id"]) == set(creatives.filter(pl.col("cohort") == -1)["concept_id"])
+    for row in creatives.iter_rows(named=True):
+        assert (finished.run / "generators" / row["file"]).is_file()
+
+
+def test_the_report_gives_a_verdict_and_stands_alone(finished: Job) -> None:
+    report = json.loads((finished.run / "evaluation" / "report.json").read_text())
+    assert report["simulated"]
+    assert report["verdict"]["outcome"] in {"ship", "hold", "the data cannot say"}
+    page = (finished.run / "evaluation" / "report.html").read_text()
+    assert report["verdict"]["sentence"][:40] in page
+    assert 'src="http' not in page
+
+
+def test_a_drawing_stopped_halfway_ends_in_the_same_bytes(finished: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    import flows.draw_creatives as drawing
+
+    stage = STAGES[4]
+    job = Job(finished.data, settings(generators={"batch": 12, "renders": 3}), finished.runs, finished.models)
+    straight = tree_hashes(job.store.perform(stage.key(job), lambda folder: stage.work(job, folder)).folder / "images")
+    other = Job(
+        finished.data,
+        settings(generators={"batch": 12, "renders": 3, "max_cohorts": 11}),
+        finished.runs,
+        finished.models,
+    )
+    made: list[int] = []
+    whole = drawing.make
+
+    def stop_after_two(*args: object, **kwargs: object) -> object:
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(1)
+        return whole(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(drawing, "make", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        other.store.perform(stage.key(other), lambda folder: stage.work(other, folder))
+    assert len(list((other.run / "generators.part" / "done").iterdir())) == 2
+    monkeypatch.setattr(drawing, "make", whole)
+    resumed = other.store.perform(stage.key(other), lambda folder: stage.work(other, folder))
+    assert tree_hashes(resumed.folder / "images") == straight
