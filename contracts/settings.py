@@ -68,17 +68,19 @@ class GeneratorSettings(_Frozen):
 
     renders: int = Field(default=48, ge=0, description="personal pictures to draw at most; general ones come on top")
     min_cohort_users: int = Field(default=25, ge=1, description="a cohort has at least this many users")
-    max_cohorts: int = Field(default=12, ge=1, description="cohorts at most")
-    steps: int = Field(default=20, ge=1, le=1000, description="denoising steps")
+    max_cohorts: int = Field(default=20, ge=1, description="cohorts at most")
+    steps: int = Field(default=10, ge=1, le=1000, description="denoising steps")
     guidance: float = Field(
         default=4.0, ge=0, description="guided = null + guidance * (user - null); 1 is plain, 0 ignores the user"
     )
-    side: int = Field(default=1080, ge=256, le=4096, description="side of a finished square creative, pixels")
-    batch: int = Field(default=16, ge=1, description="pictures denoised together")
+    candidates: int = Field(default=6, ge=1, description="scenes painted per picture, of which the scorer keeps one")
+    side: int = Field(default=720, ge=256, le=4096, description="side of a finished square creative, pixels")
+    batch: int = Field(default=16, ge=1, description="pictures finished, and kept when a run is stopped, together")
     redraws: int = Field(default=2, ge=0, description="new seeds tried for a picture that fails a check")
     first_training_steps: int = Field(
         default=300, ge=1, description="training steps from the shipped weights when there are none for this space"
     )
+    font_path: Path | None = Field(default=None, description="a font for all type, where Inter lacks a script")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where to train and draw")
 
 

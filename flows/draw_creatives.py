@@ -20,8 +20,8 @@ from flows.job import Job, Stage
 from generators.checks import perceptual_hash
 from generators.cohorts import choose_renders, group_users
 from generators.products import load_product
-from generators.studio import Finished, Order, make
-from generators.taste import Taste
+from generators.studio import Appeal, Finished, Order, make
+from generators.taste import Taste, picture_features
 from generators.weights import Generator, load_weights
 from generators.wording import Copy
 
@@ -64,7 +64,7 @@ def work(job: Job, folder: Path) -> None:
     audience.users.select("user_id", pl.col("cohort").cast(pl.Int32)).write_parquet(folder / "cohorts.parquet")
     audience.renders.write_parquet(folder / "renders.parquet")
     orders = list_orders(job, concepts, slates, audience, generator, knows_space=personal)
-    rows = draw_all(job, folder, orders, generator)
+    rows = draw_all(job, folder, orders, generator, appeal_of(taste))
     Creatives.validate(creatives_table(rows, audience, generator)).write_parquet(folder / "creatives.parquet")
     write_json(folder / "cohorts.json", describe_cohorts(job, audience))
 
@@ -157,8 +157,19 @@ def list_orders(
     return orders
 
 
+def appeal_of(taste: Taste | None) -> Appeal | None:
+    """The scorer that keeps the best of several scenes."""
+    if taste is None:
+        return None
+
+    def appeal(user: Floats | None, scenes: npt.NDArray[np.uint8]) -> Floats:
+        return np.asarray(taste.appeal(None if user is None else user[None], picture_features(scenes))[0], np.float32)
+
+    return appeal
+
+
 def draw_all(
-    job: Job, folder: Path, orders: list[tuple[int, str, Order]], generator: Generator
+    job: Job, folder: Path, orders: list[tuple[int, str, Order]], generator: Generator, appeal: Appeal | None
 ) -> list[dict[str, Any]]:
     """Draws batch after batch; a batch that an interrupted attempt finished is read back instead."""
     settings = job.settings.generators
@@ -177,6 +188,9 @@ def draw_all(
                 guidance=settings.guidance,
                 side=settings.side,
                 redraws=settings.redraws,
+                candidates=settings.candidates,
+                appeal=appeal,
+                font_path=settings.font_path,
                 known_hashes=hashes,
             )
             write_json(

@@ -82,10 +82,13 @@ def _setting_lines(model: type[BaseModel], *, nested: bool) -> Iterator[str]:
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             continue
-        yield f"{name} = {_toml(field.default)} # {field.description}"
+        mark = "# " if field.default is None else ""
+        yield f"{mark}{name} = {_toml(field.default)} # {field.description}"
 
 
 def _toml(value: Any) -> str:
+    if value is None:
+        return '""'
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, bool):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,12 @@ from generators.products import place_product, product_mask
 from generators.sampling import Guidance, draw
 from generators.typesetter import typeset
 from generators.wording import Copy
+
+Appeal = Callable[["Floats | None", "Pixels"], "Floats"]
+"""(D,) a user or None, and scenes (N, S, S, 3), into (N,) how much each is expected to please."""
+
+ROWS_AT_ONCE = 16
+"""Pictures denoised together; fixed, so that bytes repeat."""
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -65,7 +72,10 @@ def make(
     guidance: float,
     side: int,
     redraws: int,
+    candidates: int = 1,
+    appeal: Appeal | None = None,
     known_hashes: Collection[int] = (),
+    font_path: Path | None = None,
 ) -> list[Finished]:
     """Draws, sets and checks one batch of orders; one that fails a check is drawn again with a new seed, up to a budget.
 
@@ -73,11 +83,14 @@ def make(
 
     Args:
         network: which paints.
-        orders: what to make; all are denoised together.
+        orders: what to make.
         steps, guidance: see `sampling.draw`.
         side: of the finished square, pixels.
         redraws: new seeds tried for one that fails.
+        candidates: scenes painted per order, of which the most appealing one is kept; needs `appeal` when above 1.
+        appeal: the scorer.
         known_hashes: perceptual hashes of creatives that these must not repeat.
+        font_path: one font for all type, instead of the shipped ones.
 
     Returns:
         One finished creative per order, in order; the last attempt, where all failed.
@@ -86,9 +99,9 @@ def make(
     done: dict[str, Finished] = {}
     wanted = list(orders)
     for attempt in range(redraws + 1):
-        scenes = paint(network, wanted, steps=steps, guidance=guidance)
-        for order, scene in zip(wanted, scenes, strict=True):
-            finished = finish(order, scene, side=side, hashes=hashes)
+        chosen = choose(network, wanted, candidates, appeal, steps=steps, guidance=guidance)
+        for order, scene in chosen:
+            finished = finish(order, scene, side=side, hashes=hashes, font_path=font_path)
             done[order.name] = finished
             if not finished.checks:
                 hashes.add(perceptual_hash(finished.image))
@@ -100,6 +113,36 @@ def make(
         if not wanted:
             break
     return [done[order.name] for order in orders]
+
+
+def choose(
+    network: SceneNetwork,
+    orders: Sequence[Order],
+    candidates: int,
+    appeal: Appeal | None,
+    *,
+    steps: int,
+    guidance: float,
+) -> list[tuple[Order, Pixels]]:
+    """Paints `candidates` scenes per order, each from a seed of its own, and keeps the one that appeals most.
+
+    Returns:
+        The orders with the seed of the scene that was kept, and that scene (S, S, 3).
+    """
+    if appeal is None or candidates == 1:
+        return list(zip(orders, paint(network, orders, steps=steps, guidance=guidance), strict=True))
+    tried = [
+        replace(order, seed=seed_of(order.seed, "candidate", number))
+        for order in orders
+        for number in range(candidates)
+    ]
+    scenes = paint(network, tried, steps=steps, guidance=guidance)
+    kept = []
+    for index, order in enumerate(orders):
+        own = slice(index * candidates, (index + 1) * candidates)
+        best = own.start + int(appeal(order.user, scenes[own]).argmax())
+        kept.append((tried[best], scenes[best]))
+    return kept
 
 
 def paint(network: SceneNetwork, orders: Sequence[Order], *, steps: int, guidance: float) -> Pixels:
@@ -122,15 +165,24 @@ def paint(network: SceneNetwork, orders: Sequence[Order], *, steps: int, guidanc
         torch.tensor([order.seed for order in orders], dtype=torch.int64),
         steps=steps,
         guidance=Guidance(weight=guidance),
-        rows_at_once=len(orders),
+        rows_at_once=ROWS_AT_ONCE,
     )
     return np.asarray(drawn.numpy(), np.uint8)
 
 
-def finish(order: Order, scene: Pixels, *, side: int, hashes: Collection[int]) -> Finished:
+def finish(
+    order: Order, scene: Pixels, *, side: int, hashes: Collection[int], font_path: Path | None = None
+) -> Finished:
     """Sets product and type on a scene, and checks the result."""
     image, report = typeset(
-        scene, order.product, order.copy, SQUARE, side, seed=order.seed % 2**32, where=f"creative {order.name}"
+        scene,
+        order.product,
+        order.copy,
+        SQUARE,
+        side,
+        seed=order.seed % 2**32,
+        font_path=font_path,
+        where=f"creative {order.name}",
     )
     failed = check_creative(image, order.product, report, SQUARE, known_hashes=hashes)
     return Finished(order, scene, image, tuple(failed))

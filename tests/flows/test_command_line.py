@@ -33,7 +33,9 @@ def rewrite(folder: Path, table: str, change: Callable[[pl.DataFrame], pl.DataFr
 
 def to_csv(folder: Path, table: str, change: Callable[[str], str]) -> None:
     frame = pl.read_parquet(folder / f"{table}.parquet")
-    frame = frame.with_columns(pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    frame = frame.with_columns(
+        pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"), pl.col(pl.List(pl.String)).list.join("|")
+    )
     (folder / f"{table}.csv").write_text(change(frame.write_csv()), encoding="utf-8")
     (folder / f"{table}.parquet").unlink()
 
