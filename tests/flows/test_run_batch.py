@@ -16,7 +16,7 @@ from sources.world import write_world
 
 SETTINGS = {
     "ranking": {"threads": 1, "rounds": 30},
-    "generators": {"renders": 6, "steps": 2, "side": 256, "redraws": 0, "min_cohort_users": 10},
+    "generators": {"renders": 6, "steps": 2, "side": 480, "candidates": 2, "redraws": 0, "min_cohort_users": 10},
     "evaluation": {"bootstraps": 50},
 }
 
