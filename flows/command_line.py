@@ -286,5 +286,5 @@ def evaluate(
         write_json(out_dir / "report.json", report)
         write_atomically(out_dir / "report.html", render_html(report, {}).encode())
     told: dict[str, Any] = json.loads((out_dir / "report.json").read_text())
-    out.print(f"{told['verdict']['outcome']}: {told['verdict']['sentence']}")
+    out.print(told["verdict"]["sentence"])
     out.print(f"Report {out_dir / 'report.html'}")

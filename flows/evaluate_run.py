@@ -275,13 +275,13 @@ def evaluate_slates(job: Job, slates: pl.DataFrame) -> dict[str, Any]:
 def figures_markdown(folder: Path) -> str:
     """The verdict, for the flow run's artifact."""
     report = json.loads((folder / "report.json").read_text())
-    return f"**{report['verdict']['outcome']}** - {report['verdict']['sentence']}"
+    return str(report["verdict"]["sentence"])
 
 
 def say(folder: Path) -> str:
     """The verdict in one sentence."""
     report = json.loads((folder / "report.json").read_text())
-    return f"{report['verdict']['outcome']}: {report['verdict']['sentence']}"
+    return str(report["verdict"]["sentence"])
 
 
 def stage_settings(settings: Settings) -> dict[str, Any]:
