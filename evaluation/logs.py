@@ -25,7 +25,8 @@ class LoggedSlates:
         target_propensity: (S, K) the same for the policy to be judged; None: not known.
         predicted: (S, K) the model's click chance of the logged concept; None: no model.
         expected: (S, K) the model's click chance of the target policy's choice here, given the logged earlier slots.
-        left_out: slates whose slots have a gap or a double; their weights cannot be known.
+        left_out: slates whose slots have a gap or a double, in a log with propensities: their weights cannot be known.
+            A log without any has nothing to weigh: all its slates are kept, rows of one slot in the order given.
         unlogged_rows: rows of the log that carry no propensity.
     """
 
@@ -109,12 +110,12 @@ def logged_slates(impressions: pl.DataFrame) -> LoggedSlates:
         raise DataError("no rows", where="impressions", fix="Give at least one slate.")
     chances = ["propensity", "target_propensity", "predicted_chance", "expected_chance"]
     held = [name for name in chances if name in impressions.columns]
-    rows = impressions.select(*needed, *held).sort("user_id", "at", "slot")
+    rows = impressions.select(*needed, *held).sort("user_id", "at", "slot", maintain_order=True)
     rows = rows.with_columns(
         slate=pl.struct("user_id", "at").rle_id(), user=pl.col("user_id").rle_id(), place=pl.lit(0, pl.Int64)
     ).with_columns(place=pl.int_range(pl.len(), dtype=pl.Int64).over("slate"))
-    whole = (pl.col("slot") == pl.col("place")).all().over("slate")
-    kept = rows.filter(whole)
+    weighable = "propensity" in held and rows["propensity"].null_count() < rows.height
+    kept = rows.filter((pl.col("slot") == pl.col("place")).all().over("slate")) if weighable else rows
     if kept.is_empty():
         raise DataError("every slate has a gap or a double slot", where="impressions, column slot", fix="Count from 0.")
     slate = kept["slate"].rle_id().to_numpy().astype(np.int64)

@@ -174,7 +174,7 @@ def _picture_row(row: PictureRow) -> Report:
 def _creatives(data: ReportData) -> Report:
     covered = absent("No creatives were drawn in this run.")
     if data.creatives is not None:
-        covered = asdict(coverage(data.creatives))
+        covered = asdict(coverage(data.creatives)) | {"not_drawn": dict(data.not_drawn)}
     truth = absent(
         "The true click chance of a picture is known in a planted world only; on real data, run an A/B test."
     )

@@ -115,6 +115,7 @@ class ReportData:
         concept_shares: concept_id, target_share (share of the target policy's choices), logged (impressions in the
             whole log).
         creatives: as contracts.tables.Creatives.
+        not_drawn: by concept_id, why a concept of a slate could not be drawn.
         creative_truth: user_id, concept_id, own, other, general, logged: true click chances in [0, 1], null where there
             is no such creative.
         picture_rows: what to show side by side.
@@ -138,6 +139,7 @@ class ReportData:
     true_target: float | None = None
     concept_shares: pl.DataFrame | None = None
     creatives: pl.DataFrame | None = None
+    not_drawn: Mapping[str, str] = field(default_factory=dict)
     creative_truth: pl.DataFrame | None = None
     picture_rows: tuple[PictureRow, ...] = ()
     intake: tuple[IntakeTable, ...] = ()

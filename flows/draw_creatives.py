@@ -12,38 +12,33 @@ import numpy.typing as npt
 import polars as pl
 from PIL import Image
 
+from contracts.errors import AdloomError, DataError
 from contracts.seeds import seed_of
 from contracts.store import digest_of, write_json
-from contracts.tables import EVERYONE, GENERAL_COHORT, Creatives, polars_schema
+from contracts.tables import GENERAL_COHORT, Creatives, polars_schema
 from flows.choose_models import any_generator
+from flows.gather_audience import Audience, describe_cohorts, gather
 from flows.job import Job, Stage
 from generators.checks import perceptual_hash
-from generators.cohorts import choose_renders, group_users
+from generators.layout import SQUARE
 from generators.products import load_product
 from generators.studio import Appeal, Finished, Order, make
 from generators.taste import Taste, picture_features
+from generators.typesetter import check_copy
 from generators.weights import Generator, load_weights
 from generators.wording import Copy
 
 Floats = npt.NDArray[np.float32]
-WORDS = 3
-"""Interests named per cohort."""
+SET_ASIDE = "set_aside.json"
+"""Concepts that could not be drawn, and why."""
 
 
 @dataclass(frozen=True)
-class Audience:
-    """Who is drawn for: users, their vectors and cohorts, and the slate rows that the pictures serve.
+class Goods:
+    """What a concept's creatives are made of: the words, and the product's pixels or None."""
 
-    Attributes:
-        users: user_id, index, cohort. vectors: (U, D).
-        rows: user_id, concept_id, click_chance, index, cohort, concept: one per personal slate row.
-        renders: cohort, concept_id, users, expected_extra_clicks: what to draw, best first.
-    """
-
-    users: pl.DataFrame
-    vectors: Floats
-    rows: pl.DataFrame
-    renders: pl.DataFrame
+    copy: Copy
+    product: npt.NDArray[np.uint8] | None
 
 
 def work(job: Job, folder: Path) -> None:
@@ -60,10 +55,15 @@ def work(job: Job, folder: Path) -> None:
         shipped = any_generator(job.models)
         assert shipped is not None, "the sample's weights come with the code"
         generator, taste = load_weights(shipped / "weights", device=device_of(job)), None
-    audience = gather(job, concepts, slates, taste, renders=job.settings.generators.renders if personal else 0)
+    goods, set_aside = ready(job, concepts, slates)
+    write_json(folder / SET_ASIDE, [{"concept_id": name, "reason": str(error)} for name, error in set_aside.items()])
+    if not goods:
+        raise next(iter(set_aside.values()), DataError("no concept in any slate", where="slates", fix="Add concepts."))
+    drawable = concepts.filter(pl.col("concept_id").is_in(list(goods)))
+    audience = gather(job, drawable, slates, taste, renders=job.settings.generators.renders if personal else 0)
     audience.users.select("user_id", pl.col("cohort").cast(pl.Int32)).write_parquet(folder / "cohorts.parquet")
     audience.renders.write_parquet(folder / "renders.parquet")
-    orders = list_orders(job, concepts, slates, audience, generator, knows_space=personal)
+    orders = list_orders(job, goods, audience, generator, knows_space=personal)
     rows = draw_all(job, folder, orders, generator, appeal_of(taste))
     Creatives.validate(creatives_table(rows, audience, generator)).write_parquet(folder / "creatives.parquet")
     write_json(folder / "cohorts.json", describe_cohorts(job, audience))
@@ -77,67 +77,13 @@ def device_of(job: Job) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if wish == "auto" else wish
 
 
-def gather(job: Job, concepts: pl.DataFrame, slates: pl.DataFrame, taste: Taste | None, *, renders: int) -> Audience:
-    """Cohorts of the users with a slate, and the renders chosen for them."""
-    embedded = pl.read_parquet(job.run / "features" / "embeddings.parquet").join(
-        slates.select("user_id").unique(), on="user_id", how="semi"
-    )
-    vectors = np.array(embedded["vector"].to_list(), dtype=np.float32)
+def ready(job: Job, concepts: pl.DataFrame, slates: pl.DataFrame) -> tuple[dict[str, Goods], dict[str, AdloomError]]:
+    """What each concept of a slate is made of, by concept_id; and those that cannot be drawn, with the fault."""
+    goods: dict[str, Goods] = {}
+    set_aside: dict[str, AdloomError] = {}
     settings = job.settings.generators
-    leanings = taste.leanings(vectors) if taste is not None else vectors
-    cohort = group_users(
-        leanings, most=settings.max_cohorts, least_users=settings.min_cohort_users, seed=job.settings.seed
-    )
-    users = embedded.select("user_id").with_row_index("index").with_columns(cohort=pl.Series(cohort))
-    scores = pl.read_parquet(job.run / "ranking" / "scores.parquet").select("user_id", "concept_id", "click_chance")
-    rows = (
-        slates.filter(pl.col("user_id") != EVERYONE)
-        .join(scores, on=["user_id", "concept_id"], maintain_order="left")
-        .join(users, on="user_id", maintain_order="left")
-        .join(concepts.select("concept_id").with_row_index("concept"), on="concept_id", maintain_order="left")
-        .select("user_id", "concept_id", "click_chance", "index", "cohort", "concept")
-    )
-    chosen = choose_renders(
-        cohort,
-        leanings,
-        taste,
-        slate_user=rows["index"].to_numpy().astype(np.int64),
-        slate_concept=rows["concept"].to_numpy().astype(np.int64),
-        click_chance=rows["click_chance"].to_numpy(),
-        renders=renders,
-    )
-    names = concepts["concept_id"].to_list()
-    table = pl.DataFrame(
-        [(render.cohort, names[render.concept], render.users, render.expected_extra_clicks) for render in chosen],
-        schema={"cohort": pl.Int64, "concept_id": pl.String, "users": pl.Int64, "expected_extra_clicks": pl.Float64},
-        orient="row",
-    )
-    return Audience(users, vectors, rows, table)
-
-
-def list_orders(
-    job: Job,
-    concepts: pl.DataFrame,
-    slates: pl.DataFrame,
-    audience: Audience,
-    generator: Generator,
-    *,
-    knows_space: bool,
-) -> list[tuple[int, str, Order]]:
-    """(cohort, concept_id, order) of every picture: first the general one of each concept in a slate, then the renders."""
-    vectors = dict(pl.read_parquet(job.run / "features" / "concept_vectors.parquet").iter_rows())
-    cohort_of = audience.users["cohort"].to_numpy()
-    wanted = [(GENERAL_COHORT, concept) for concept in slates["concept_id"].unique().sort()]
-    wanted += list(audience.renders.select("cohort", "concept_id").iter_rows())
-    about = {row["concept_id"]: row for row in concepts.iter_rows(named=True)}
-    products = {name: None if about[name]["product_image"] is None else load_product(job.data / about[name]["product_image"])
-                for name in {concept for _, concept in wanted}}  # fmt: skip
-    orders = []
-    for cohort, concept in wanted:
-        row = about[concept]
-        user = audience.vectors[cohort_of == cohort].mean(axis=0) if cohort != GENERAL_COHORT else None
-        seed = seed_of(job.settings.seed, "creatives", concept, cohort)
-        made_of = [concept, seed, generator.weights_hash, None if user is None else user.tolist()]
+    for row in concepts.join(slates, on="concept_id", how="semi").sort("concept_id").iter_rows(named=True):
+        name = row["concept_id"]
         copy = Copy(
             headline=row["headline"][0],
             body=row["body"],
@@ -145,12 +91,35 @@ def list_orders(
             advertiser=row["advertiser"],
             colours=tuple(row["colours"] or ()),
         )
+        try:
+            check_copy(copy, SQUARE, settings.side, font_path=settings.font_path, where=f"concept {name}")
+            picture = row["product_image"]
+            goods[name] = Goods(copy, None if picture is None else load_product(job.data / picture))
+        except DataError as error:
+            set_aside[name] = error
+    return goods, set_aside
+
+
+def list_orders(
+    job: Job, goods: dict[str, Goods], audience: Audience, generator: Generator, *, knows_space: bool
+) -> list[tuple[int, str, Order]]:
+    """(cohort, concept_id, order) of every picture: first the general one of each concept in a slate, then the renders."""
+    vectors = dict(pl.read_parquet(job.run / "features" / "concept_vectors.parquet").iter_rows())
+    cohort_of = audience.users["cohort"].to_numpy()
+    wanted = [(GENERAL_COHORT, concept) for concept in goods]
+    wanted += list(audience.renders.select("cohort", "concept_id").iter_rows())
+    orders = []
+    for cohort, concept in wanted:
+        user = audience.vectors[cohort_of == cohort].mean(axis=0) if cohort != GENERAL_COHORT else None
+        seed = seed_of(job.settings.seed, "creatives", concept, cohort)
+        made_of = [concept, seed, generator.weights_hash, None if user is None else user.tolist()]
         order = Order(
             name=f"{concept}-{digest_of(made_of)[:8]}",
+            concept_id=concept,
             user=user,
             concept=np.array(vectors[concept], np.float32) if knows_space else None,
-            product=products[concept],
-            copy=copy,
+            product=goods[concept].product,
+            copy=goods[concept].copy,
             seed=seed,
         )
         orders.append((cohort, concept, order))
@@ -175,7 +144,7 @@ def draw_all(
     settings = job.settings.generators
     for name in ("images", "scenes", "done"):
         (folder / name).mkdir(exist_ok=True)
-    hashes: set[int] = set()
+    hashes: dict[str, set[int]] = {}
     rows: list[dict[str, Any]] = []
     for start in range(0, len(orders), settings.batch):
         batch = orders[start : start + settings.batch]
@@ -201,7 +170,7 @@ def draw_all(
         for row in kept:
             if not row["checks"]:
                 with Image.open(folder / row["file"]) as image:
-                    hashes.add(perceptual_hash(image))
+                    hashes.setdefault(row["concept_id"], set()).add(perceptual_hash(image))
         rows += kept
     for record in (folder / "done").iterdir():
         record.unlink()
@@ -241,28 +210,14 @@ def creatives_table(rows: list[dict[str, Any]], audience: Audience, generator: G
     )
 
 
-def describe_cohorts(job: Job, audience: Audience) -> list[dict[str, Any]]:
-    """Size and strongest interests of every cohort."""
-    interests = pl.read_parquet(job.run / "features" / "interests.parquet")
-    everyone = interests.group_by("topic").agg(base=pl.col("weight").sum() / max(len(audience.users), 1))
-    told = []
-    for (cohort,), users in audience.users.group_by("cohort", maintain_order=True):
-        held = (
-            interests.join(users, on="user_id", how="semi")
-            .group_by("topic")
-            .agg(mean=pl.col("weight").sum() / len(users))
-        )
-        top = held.join(everyone, on="topic").sort(pl.col("mean") - pl.col("base"), "topic", descending=[True, False])
-        told.append({"cohort": cohort, "users": len(users), "interests": top["topic"].head(WORDS).to_list()})
-    return sorted(told, key=lambda row: row["cohort"])
-
-
 def say(folder: Path) -> str:
     """Pictures drawn, and how many passed."""
     creatives = pl.read_parquet(folder / "creatives.parquet")
     passed = int((creatives["checks"].list.len() == 0).sum())
     personal = int((creatives["cohort"] != GENERAL_COHORT).sum())
-    return f"{len(creatives)} creatives ({personal} personal), {passed} passed every check"
+    missing = len(json.loads((folder / SET_ASIDE).read_text()))
+    noted = f"; {missing} concepts could not be drawn, see {SET_ASIDE}" if missing else ""
+    return f"{len(creatives)} creatives ({personal} personal), {passed} passed every check{noted}"
 
 
 STAGE = Stage(

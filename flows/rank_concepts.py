@@ -56,7 +56,9 @@ def work(job: Job, folder: Path) -> None:
     if replayed is not None:
         replayed.write_parquet(folder / "replayed.parquet")
         answers = logged_policy(held_out, replayed, temperature=settings.temperature, slot_offsets=ranker.slot_offsets)
-        held_out = held_out.join(answers, on="impression_id", how="left", maintain_order="left")
+        held_out = held_out.join(
+            answers.drop("predicted_chance"), on="impression_id", how="left", maintain_order="left"
+        )
     held_out.write_parquet(folder / "tested.parquet")
     write_json(
         folder / "facts.json",
@@ -82,7 +84,7 @@ def tested(log: pl.DataFrame, past: pl.DataFrame, concepts: pl.DataFrame, ranker
     score = ranker.score(log)
     columns = ["impression_id", "user_id", "at", "slot", "concept_id", "creative_id", "clicked", "propensity", "policy"]
     kept = log.select(column for column in columns if column in log.columns).with_columns(
-        score=score, click_chance=ranker.click_chance(score, log["slot"].to_numpy())
+        score=score, predicted_chance=ranker.click_chance(score, log["slot"].to_numpy())
     )
     rates = popularity(past, concepts).select("concept_id", popularity="click_rate")
     return kept.join(rates, on="concept_id", how="left", maintain_order="left")

@@ -6,7 +6,7 @@
 | product_altered | a single pixel differs from the product where the product is opaque |
 | low_contrast | a text has less than 4.5 : 1 to what is behind it, when it was set or in the finished picture |
 | text_overflow | type or button leaves the picture, meets the product's box or other type; a label leaves its button |
-| near_duplicate | the perceptual hash is within NEAR bits of one that is known |
+| near_duplicate | the perceptual hash is within NEAR bits of that of a known creative of its concept |
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check_creative(
         product: uint8 (h, w, 4), the one it was set with; None if it has none.
         report: what `typeset` set where.
         layout: the layout it was set in.
-        known_hashes: `perceptual_hash` of the creatives it must not repeat.
+        known_hashes: `perceptual_hash` of the creatives it must not repeat: those of its concept.
     """
     pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
     if image.size != report.size:

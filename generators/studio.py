@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,7 @@ class Order:
 
     Attributes:
         name: of the creative; also names it in errors.
+        concept_id: whose creative it is; creatives of one concept must not repeat each other.
         user: (D,) whom it is for; None: nobody in particular.
         concept: (D,) what it advertises; None: the network does not know this space.
         product: RGBA pixels from `load_product`; None: without a product.
@@ -47,6 +49,7 @@ class Order:
     """
 
     name: str
+    concept_id: str
     user: Floats | None
     concept: Floats | None
     product: Pixels | None
@@ -74,7 +77,7 @@ def make(
     redraws: int,
     candidates: int = 1,
     appeal: Appeal | None = None,
-    known_hashes: Collection[int] = (),
+    known_hashes: Mapping[str, Collection[int]] = MappingProxyType({}),
     font_path: Path | None = None,
 ) -> list[Finished]:
     """Draws, sets and checks one batch of orders; one that fails a check is drawn again with a new seed, up to a budget.
@@ -89,22 +92,23 @@ def make(
         redraws: new seeds tried for one that fails.
         candidates: scenes painted per order, of which the most appealing one is kept; needs `appeal` when above 1.
         appeal: the scorer.
-        known_hashes: perceptual hashes of creatives that these must not repeat.
+        known_hashes: by concept_id, the perceptual hashes of creatives that these must not repeat.
         font_path: one font for all type, instead of the shipped ones.
 
     Returns:
         One finished creative per order, in order; the last attempt, where all failed.
     """
-    hashes = set(known_hashes)
+    hashes = {order.concept_id: set(known_hashes.get(order.concept_id, ())) for order in orders}
     done: dict[str, Finished] = {}
     wanted = list(orders)
     for attempt in range(redraws + 1):
         chosen = choose(network, wanted, candidates, appeal, steps=steps, guidance=guidance)
         for order, scene in chosen:
-            finished = finish(order, scene, side=side, hashes=hashes, font_path=font_path)
+            known = hashes[order.concept_id]
+            finished = finish(order, scene, side=side, hashes=known, font_path=font_path)
             done[order.name] = finished
             if not finished.checks:
-                hashes.add(perceptual_hash(finished.image))
+                known.add(perceptual_hash(finished.image))
         wanted = [
             replace(order, seed=seed_of(order.seed, "redraw", attempt + 1))
             for order in wanted

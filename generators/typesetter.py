@@ -115,6 +115,13 @@ def typeset(
     return image, report
 
 
+def check_copy(copy: Copy, layout: Layout, size: int, *, font_path: Path | None = None, where: str) -> None:
+    """Raises what `typeset` would raise for these words, without setting them on anything. Arguments as there."""
+    faces = load_typeface(font_path or DISPLAY_FONT), load_typeface(font_path or TEXT_FONT)
+    plan_type(copy, layout, layout.canvas(size), *faces, where)
+    button_colour(copy.colours, None, where)
+
+
 def _background(
     scene: Pixels, product: Pixels | None, layout: Layout, size: tuple[int, int], scene_box: ProductBox
 ) -> FloatPicture:

@@ -195,6 +195,13 @@ def test_slates_with_a_gap_or_a_double_are_left_out_and_counted() -> None:
     assert log.left_out == 2
 
 
+def test_a_log_without_propensities_keeps_slates_whose_slots_were_not_written_down() -> None:
+    rows = [("a", AT, 0, True, None, None), ("a", AT, 0, False, None, None), ("b", AT, 3, True, None, None)]
+    log = logged_slates(_frame(rows).with_columns(pl.col("propensity", "target_propensity").cast(pl.Float64)))
+    assert (len(log), log.left_out, log.unlogged_rows) == (2, 0, 3)
+    assert estimators.on_policy(log).value == 1.0
+
+
 def test_a_target_that_no_logged_slate_agrees_with_gives_no_self_normalised_value() -> None:
     log = logged_slates(_frame([("a", AT, 0, True, 0.5, 0.0), ("b", AT, 0, True, 0.5, 0.0)]))
     assert np.isnan(estimators.snips(log).value)

@@ -50,6 +50,7 @@ def full(impressions: pl.DataFrame) -> ReportData:
         true_target=0.9,
         concept_shares=pl.DataFrame({"concept_id": ["a", "b"], "target_share": [0.9, 0.1], "logged": [5, 0]}),
         creatives=pl.DataFrame({"concept_id": ["a", "b"], "cohort": [-1, 0], "checks": [["contrast"], []]}),
+        not_drawn={"c9": "concept c9: headline is blank. Write one."},
         creative_truth=pl.DataFrame({"user_id": [f"u{i % 20}" for i in range(40)], "concept_id": "a", **chances}),
         picture_rows=(
             PictureRow(
@@ -270,3 +271,9 @@ def test_text_keeps_the_contrast_of_wcag_aa_in_light_and_dark() -> None:
             for paper in ("paper", "raised"):
                 assert _contrast(theme[ink], theme[paper]) >= 4.5, (ink, paper)
         assert _contrast(theme["banner-ink"], theme["banner"]) >= 4.5
+
+
+def test_a_concept_that_could_not_be_drawn_is_named_with_its_reason(full: ReportData) -> None:
+    page = render_html(build_report(full), PICTURES)
+    assert "1 concept could not be drawn" in page
+    assert "concept c9: headline is blank. Write one." in page

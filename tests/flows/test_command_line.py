@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import cyclopts
 import polars as pl
 import pytest
 
-from flows.command_line import execute
+from flows.command_line import app, execute
 from sources.world import write_world
 
 
@@ -130,3 +132,14 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
     for words in (["run"], ["world"], ["fetch"], ["check"], ["evaluate"], ["train", "generator"], ["train", "space"]):
         assert execute([*words, "--help"]) == 0
         assert f"adloom {' '.join(words)}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_every_command_in_the_docs_exists_with_these_options() -> None:
+    root = Path(__file__).resolve().parents[2]
+    lines = [line for page in ("README.md", "data/README.md") for line in (root / page).read_text().splitlines()]
+    commands = [re.split(r"\s{2,}", line.strip())[0] for line in lines if re.match(r"    (\.venv/bin/)?adloom ", line)]
+    assert len(commands) >= 8
+    for command in commands:
+        app.parse_args(command.split()[1:], exit_on_error=False, print_error=False)
+    with pytest.raises(cyclopts.CycloptsError):
+        app.parse_args(["run", "--no-such-option", "1"], exit_on_error=False, print_error=False)

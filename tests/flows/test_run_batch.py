@@ -77,6 +77,26 @@ def test_every_concept_in_a_slate_has_a_general_creative_and_every_creative_a_fi
         assert (finished.run / "generators" / row["file"]).is_file()
 
 
+def test_a_concept_that_cannot_be_set_is_named_and_does_not_stop_the_night(finished: Job) -> None:
+    import flows.draw_creatives as drawing
+
+    concepts = pl.read_parquet(finished.run / "sources" / "concepts.parquet")
+    slates = pl.read_parquet(finished.run / "ranking" / "slates.parquet")
+    poor, gone = sorted(slates["concept_id"].unique())[:2]
+    spoilt = concepts.with_columns(
+        headline=pl.when(pl.col("concept_id") == poor).then(pl.lit(["\u4f60\u597d"])).otherwise("headline"),
+        product_image=pl.when(pl.col("concept_id") == gone).then(pl.lit("images/gone.png")).otherwise("product_image"),
+    )
+    goods, set_aside = drawing.ready(finished, spoilt, slates)
+    assert set(set_aside) == {poor, gone}
+    assert "U+4F60" in str(set_aside[poor])
+    assert "gone.png" in str(set_aside[gone])
+    assert set(goods) | set(set_aside) == set(slates["concept_id"])
+    drawable = concepts.filter(pl.col("concept_id").is_in(list(goods)))
+    audience = drawing.gather(finished, drawable, slates, None, renders=50)
+    assert not {poor, gone} & set(audience.renders["concept_id"])
+
+
 def test_the_report_gives_a_verdict_and_stands_alone(finished: Job) -> None:
     report = json.loads((finished.run / "evaluation" / "report.json").read_text())
     assert report["simulated"]

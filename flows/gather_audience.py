@@ -1,0 +1,98 @@
+"""Turns slates and embeddings into whom pictures are drawn for: cohorts, and the renders that pay most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from contracts.tables import EVERYONE
+from flows.job import Job
+from generators.cohorts import choose_renders, group_users
+from generators.taste import Taste
+
+Floats = npt.NDArray[np.float32]
+WORDS = 3
+"""Interests named per cohort."""
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Who is drawn for: users, their vectors and cohorts, and the slate rows that the pictures serve.
+
+    Attributes:
+        users: user_id, index, cohort. vectors: (U, D).
+        rows: user_id, concept_id, click_chance, index, cohort, concept: one per personal slate row.
+        renders: cohort, concept_id, users, expected_extra_clicks: what to draw, best first.
+    """
+
+    users: pl.DataFrame
+    vectors: Floats
+    rows: pl.DataFrame
+    renders: pl.DataFrame
+
+
+def gather(job: Job, concepts: pl.DataFrame, slates: pl.DataFrame, taste: Taste | None, *, renders: int) -> Audience:
+    """Cohorts of the users with a slate, and the renders chosen for them.
+
+    Args:
+        job: the run.
+        concepts: those that can be drawn.
+        slates: all slates.
+        taste: the scorer; None: not known in this space.
+        renders: personal pictures at most.
+    """
+    embedded = pl.read_parquet(job.run / "features" / "embeddings.parquet").join(
+        slates.select("user_id").unique(), on="user_id", how="semi"
+    )
+    vectors = np.array(embedded["vector"].to_list(), dtype=np.float32)
+    settings = job.settings.generators
+    leanings = taste.leanings(vectors) if taste is not None else vectors
+    cohort = group_users(
+        leanings, most=settings.max_cohorts, least_users=settings.min_cohort_users, seed=job.settings.seed
+    )
+    users = embedded.select("user_id").with_row_index("index").with_columns(cohort=pl.Series(cohort))
+    scores = pl.read_parquet(job.run / "ranking" / "scores.parquet").select("user_id", "concept_id", "click_chance")
+    rows = (
+        slates.filter(pl.col("user_id") != EVERYONE)
+        .join(scores, on=["user_id", "concept_id"], maintain_order="left")
+        .join(users, on="user_id", maintain_order="left")
+        .join(concepts.select("concept_id").with_row_index("concept"), on="concept_id", maintain_order="left")
+        .drop_nulls("concept")
+        .select("user_id", "concept_id", "click_chance", "index", "cohort", "concept")
+    )
+    chosen = choose_renders(
+        cohort,
+        leanings,
+        taste,
+        slate_user=rows["index"].to_numpy().astype(np.int64),
+        slate_concept=rows["concept"].to_numpy().astype(np.int64),
+        click_chance=rows["click_chance"].to_numpy(),
+        renders=renders,
+    )
+    names = concepts["concept_id"].to_list()
+    table = pl.DataFrame(
+        [(render.cohort, names[render.concept], render.users, render.expected_extra_clicks) for render in chosen],
+        schema={"cohort": pl.Int64, "concept_id": pl.String, "users": pl.Int64, "expected_extra_clicks": pl.Float64},
+        orient="row",
+    )
+    return Audience(users, vectors, rows, table)
+
+
+def describe_cohorts(job: Job, audience: Audience) -> list[dict[str, Any]]:
+    """Size and strongest interests of every cohort."""
+    interests = pl.read_parquet(job.run / "features" / "interests.parquet")
+    everyone = interests.group_by("topic").agg(base=pl.col("weight").sum() / max(len(audience.users), 1))
+    told = []
+    for (cohort,), users in audience.users.group_by("cohort", maintain_order=True):
+        held = (
+            interests.join(users, on="user_id", how="semi")
+            .group_by("topic")
+            .agg(mean=pl.col("weight").sum() / len(users))
+        )
+        top = held.join(everyone, on="topic").sort(pl.col("mean") - pl.col("base"), "topic", descending=[True, False])
+        told.append({"cohort": cohort, "users": len(users), "interests": top["topic"].head(WORDS).to_list()})
+    return sorted(told, key=lambda row: row["cohort"])

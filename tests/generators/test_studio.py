@@ -1,0 +1,85 @@
+"""Orders become finished creatives: alone or in company, the same; repeats are seen; the scorer has its say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from generators.network import SceneNetwork
+from generators.studio import Finished, Order, make
+from generators.wording import Copy
+
+D, S = 5, 16
+
+
+@pytest.fixture(scope="module")
+def network() -> SceneNetwork:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        shape = {"patch": 2, "channels": (32, 32), "token_width": 32, "refine": 4, "coarse": True, "even": True}
+        made = SceneNetwork(dimensions=D, side=S, **shape).eval()
+        torch.nn.init.normal_(made.unet.conv_out.weight, std=0.1)
+    return made
+
+
+def order(name: str = "one", concept_id: str = "shoes", seed: int = 1) -> Order:
+    rng = np.random.default_rng(0)
+    product = np.zeros((80, 60, 4), np.uint8)
+    product[5:75, 5:55] = (20, 90, 160, 255)
+    user, concept = rng.normal(size=(2, D)).astype(np.float32)
+    copy = Copy(headline="Run further", body="Light on every road.", call_to_action="See more", advertiser="Stride")
+    return Order(name, concept_id, user, concept, product, copy, seed)
+
+
+def drawn(network: SceneNetwork, orders: list[Order], **changes: object) -> list[Finished]:
+    arguments = {"steps": 2, "guidance": 2.0, "side": 480, "redraws": 0, **changes}
+    return make(network, orders, **arguments)  # type: ignore[arg-type]
+
+
+def test_a_creative_does_not_depend_on_the_company_it_is_made_in(network: SceneNetwork) -> None:
+    first, second = order("first", seed=1), order("second", "boots", seed=2)
+    together = drawn(network, [first, second])
+    assert [one.image.tobytes() for one in together] == [
+        drawn(network, [alone])[0].image.tobytes() for alone in (first, second)
+    ]
+    assert together[0].image.tobytes() != together[1].image.tobytes()
+
+
+def test_a_concept_may_not_repeat_itself_but_may_look_like_another(network: SceneNetwork) -> None:
+    first, again, elsewhere = order("first"), order("again"), order("elsewhere", "boots")
+    done = drawn(network, [first, again, elsewhere])
+    assert "near_duplicate" not in done[0].checks + done[2].checks
+    assert "near_duplicate" in done[1].checks
+
+
+def test_what_an_earlier_batch_drew_is_known(network: SceneNetwork) -> None:
+    from generators.checks import perceptual_hash
+
+    known = perceptual_hash(drawn(network, [order()])[0].image)
+    assert "near_duplicate" in drawn(network, [order()], known_hashes={"shoes": [known]})[0].checks
+    assert "near_duplicate" not in drawn(network, [order()], known_hashes={"boots": [known]})[0].checks
+
+
+def test_one_that_fails_is_drawn_again_with_another_seed_and_keeps_its_name(network: SceneNetwork) -> None:
+    done = drawn(network, [order("first"), order("again")], redraws=2)
+    assert done[0].order.seed == 1
+    assert done[1].order.name == "again"
+    assert done[1].order.seed != 1
+
+
+def test_the_scorer_keeps_the_scene_it_likes_best(network: SceneNetwork) -> None:
+    def light(user: npt.NDArray[np.float32] | None, scenes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        assert user is not None
+        return np.asarray(scenes.mean(axis=(1, 2, 3)), np.float32)
+
+    def dark(user: npt.NDArray[np.float32] | None, scenes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return -light(user, scenes)
+
+    bright, dim = (drawn(network, [order()], candidates=4, appeal=appeal)[0].scene for appeal in (light, dark))
+    assert bright.mean() > dim.mean()
+    one = drawn(network, [replace(order(), seed=9)], candidates=1, appeal=light)[0]
+    assert one.order.seed == 9
