@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := PASSIVE
 UV := $(BIN)/uv pip
 INSTALL := $(UV) install --python $(BIN)/python
 
-.PHONY: help run test lint lock sample drawings clean python-is-new-enough
+.PHONY: help run test lint lock drawings clean python-is-new-enough
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
