@@ -103,7 +103,10 @@ class RejectedRows(dy.Schema):
     row = dy.Int64(min=1, description="row number in that file, from 1, the header not counted")
     column = dy.String(description="column at fault; empty: the row as a whole")
     reason = _name("what is wrong with it")
-    raw = dy.String(description="the row as it was read, JSON")
+    check = _name("name of the check that found it, see docs/checks.md")
+    raw = dy.String(
+        description="the row as it was read, JSON; user ids as pseudonyms; withheld where it may name a person"
+    )
 
 
 class Interests(dy.Schema):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-FAULTS = {"position": pl.UInt32, "column": pl.String, "reason": pl.String}
-"""Columns of a frame of faults: place of the row in its frame, from 0; column at fault; what is wrong with it."""
+FAULTS = {"position": pl.UInt32, "column": pl.String, "reason": pl.String, "check": pl.String}
+"""Columns of a frame of faults: place of the row in its frame, from 0; column at fault; what is wrong with it; the name
+of the check in `sources.catalogue`."""
 
 _OFFSET = r"(?:[Zz]|[+-]\d{2}(?::?\d{2})?)"
 _CLOCK = r"[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?"
@@ -28,16 +29,16 @@ def no_faults() -> pl.DataFrame:
     return pl.DataFrame(schema=FAULTS)
 
 
-def faults_at(mask: pl.Series, column: str, reason: str) -> pl.DataFrame:
+def faults_at(mask: pl.Series, column: str, reason: str, *, check: str = "wrong_type") -> pl.DataFrame:
     """A fault for every row where `mask`, (N,) bool, is true; null counts as false."""
     positions = mask.fill_null(False).arg_true()
-    return faults_of(positions, column, reason) if len(positions) else no_faults()
+    return faults_of(positions, column, reason, check=check) if len(positions) else no_faults()
 
 
-def faults_of(positions: pl.Series, column: str, reason: str) -> pl.DataFrame:
+def faults_of(positions: pl.Series, column: str, reason: str, *, check: str = "wrong_type") -> pl.DataFrame:
     """The same fault for the rows at `positions`."""
     frame = positions.cast(pl.UInt32).alias("position").to_frame()
-    return frame.with_columns(column=pl.lit(column), reason=pl.lit(reason))
+    return frame.with_columns(column=pl.lit(column), reason=pl.lit(reason), check=pl.lit(check))
 
 
 def impossible(name: str, found: pl.DataType, due: pl.DataType) -> Impossible | None:
@@ -180,7 +181,7 @@ def _to_instant(values: pl.Series, due: pl.Datetime) -> tuple[pl.Series, pl.Data
     local = stamps.str.contains(rf"^\d{{4}}-\d{{2}}-\d{{2}}(?:{_CLOCK})?$") & result.is_null()
     faults = pl.concat(
         [
-            faults_at(local, values.name, "has no UTC offset"),
+            faults_at(local, values.name, "has no UTC offset", check="local_time"),
             faults_at(values.is_not_null() & result.is_null() & ~local, values.name, "is not a timestamp"),
         ]
     )

@@ -12,7 +12,7 @@ from contracts.errors import DataError
 from contracts.tables import INPUT_TABLES, nullable_columns, polars_schema
 from sources.casts import cast, impossible, no_faults
 from sources.faults import POSITION, duplicates, row_faults, schema_faults
-from sources.files import BROKEN_ROWS, RawTable, raw_json
+from sources.raw import BROKEN_ROWS, RawTable, raw_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Checked:
         first = self.faults.unique(["position", "column"], keep="first", maintain_order=True)
         rows = (
             first.group_by("position", maintain_order=True)
-            .agg(pl.col("column", "reason").first(), others=pl.format("{}: {}", "column", "reason"))
+            .agg(pl.col("column", "reason", "check").first(), others=pl.format("{}: {}", "column", "reason"))
             .sort("position")
         )
         aside = pl.DataFrame(
@@ -59,12 +59,13 @@ class Checked:
                 "reason": rows.select(
                     pl.concat_list("reason", pl.col("others").list.slice(1)).list.join("; ")
                 ).to_series(),
+                "check": rows["check"],
                 "raw": raw_json(self.raw.frame[rows["position"]]),
             },
             schema=BROKEN_ROWS,
         )
         both = pl.concat([aside, self.raw.broken]).sort("row")
-        return both.select(pl.lit(self.raw.source).alias("source"), "row", "column", "reason", "raw")
+        return both.select(pl.lit(self.raw.source).alias("source"), "row", "column", "reason", "check", "raw")
 
 
 def column_faults(table: str, raw: RawTable) -> list[DataError]:

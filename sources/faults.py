@@ -34,8 +34,19 @@ def schema_faults(schema: type[dy.Schema], frame: pl.DataFrame) -> pl.DataFrame:
     for rule in sorted(rules, key=lambda rule: not rule.endswith(("|nan", "|inf"))):
         rows = details.filter(pl.col(rule) == "invalid")[POSITION]
         column, reason = _words(schema, rule)
-        found.append(faults_of(rows, column, reason))
+        found.append(faults_of(rows, column, reason, check=_check(column, rule)))
     return pl.concat(found)
+
+
+def _check(column: str, rule: str) -> str:
+    kind = rule.partition("|")[2]
+    if kind == "check":
+        return "unknown_action"
+    if kind in ("nullability", "min_length", "inner_nullability", "inner_min_length"):
+        return "missing_value"
+    if column == "propensity":
+        return "propensity_range"
+    return "wrong_type" if kind in ("nan", "inf", "inner_regex") else "out_of_range"
 
 
 def _words(schema: type[dy.Schema], rule: str) -> tuple[str, str]:
@@ -71,12 +82,21 @@ def row_faults(table: str, frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
     found = [no_faults()]
     if "at" in frame.columns:
         outside = ~frame["at"].is_between(EARLIEST, LATEST, closed="left")
-        found.append(faults_at(outside, "at", "is no plausible time (before 1970 or after 2199)"))
+        found.append(
+            faults_at(outside, "at", "is no plausible time (before 1970 or after 2199)", check="implausible_time")
+        )
     if "user_id" in frame.columns:
-        found.append(faults_at(frame["user_id"] == EVERYONE, "user_id", f"is {EVERYONE}, which stands for everyone"))
+        found.append(
+            faults_at(
+                frame["user_id"] == EVERYONE,
+                "user_id",
+                f"is {EVERYONE}, which stands for everyone",
+                check="reserved_name",
+            )
+        )
     if table == "concepts":
         ends = frame["active_until"] <= frame["active_from"]
-        found.append(faults_at(ends, "active_until", "is not after active_from"))
+        found.append(faults_at(ends, "active_until", "is not after active_from", check="bad_window"))
     if table == "pictures":
         found.append(_box_faults(frame))
     if table in _PICTURE_COLUMNS:
@@ -90,10 +110,16 @@ def _box_faults(frame: pl.DataFrame) -> pl.DataFrame:
     slack = 1 + 1e-6
     return pl.concat(
         [
-            faults_at((given > 0) & (given < 4), "box_left", "is part of a box that is given only in part"),
-            faults_at(pl.Series(width <= 0) | (height <= 0), "box_width", "is a box without area"),
-            faults_at((left + width) > slack, "box_width", "reaches beyond the right edge of the picture"),
-            faults_at((top + height) > slack, "box_height", "reaches beyond the lower edge of the picture"),
+            faults_at(
+                (given > 0) & (given < 4), "box_left", "is part of a box that is given only in part", check="bad_box"
+            ),
+            faults_at(pl.Series(width <= 0) | (height <= 0), "box_width", "is a box without area", check="bad_box"),
+            faults_at(
+                (left + width) > slack, "box_width", "reaches beyond the right edge of the picture", check="bad_box"
+            ),
+            faults_at(
+                (top + height) > slack, "box_height", "reaches beyond the lower edge of the picture", check="bad_box"
+            ),
         ]
     )
 
@@ -105,7 +131,7 @@ def _picture_faults(paths: pl.Series, folder: Path) -> pl.DataFrame:
     found = [no_faults()]
     for reason in sorted(set(reasons.values())):
         bad = [path for path, why in reasons.items() if why == reason]
-        found.append(faults_at(paths.is_in(bad), paths.name, reason))
+        found.append(faults_at(paths.is_in(bad), paths.name, reason, check="missing_picture"))
     return pl.concat(found)
 
 
@@ -133,11 +159,24 @@ def duplicates(schema: type[dy.Schema], frame: pl.DataFrame) -> pl.DataFrame:
     key = schema.primary_key()
     if not key:
         return no_faults()
-    later = frame.filter(~pl.struct(key).is_first_distinct())[POSITION]
-    return faults_of(later, ", ".join(key), "is there already, in an earlier row")
+    later = frame.filter(~pl.struct(key).is_first_distinct())
+    same = pl.struct(pl.exclude(POSITION)).is_duplicated()
+    repeated = later[POSITION].is_in(frame.filter(same)[POSITION].implode())
+    name = ", ".join(key)
+    return pl.concat(
+        [
+            faults_of(later.filter(repeated)[POSITION], name, "is there already, in an equal row", check="repeated_id"),
+            faults_of(
+                later.filter(~repeated)[POSITION],
+                name,
+                "is there already, in a row that differs",
+                check="conflicting_id",
+            ),
+        ]
+    )
 
 
-def unknown(frame: pl.DataFrame, column: str, known: pl.Series, reason: str) -> pl.DataFrame:
+def unknown(frame: pl.DataFrame, column: str, known: pl.Series, reason: str, *, check: str) -> pl.DataFrame:
     """A fault for every row whose `column` is not among `known`; `frame` has a `POSITION` column."""
     missing = frame.filter(~pl.col(column).is_in(known.unique().implode()))[POSITION]
-    return faults_of(missing, column, reason)
+    return faults_of(missing, column, reason, check=check)

@@ -1,12 +1,11 @@
-"""Turns one CSV or Parquet file into a raw frame with row numbers, and the lines that are no rows into reasons."""
+"""Turns one file into batches of raw rows with their numbers, and the lines that are no rows into reasons."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,16 @@ import numpy.typing as npt
 import polars as pl
 
 from contracts.errors import DataError
+from sources.json_lines import json_batches
+from sources.places import Part, far_options, file_format, is_far
+from sources.raw import BROKEN_ROWS, RawTable, broken_rows
+from sources.text_blocks import blocks
 
 MAX_LINES_PER_RECORD = 1000
 """A quoted field that runs over more lines than this is taken for a quote that was never closed."""
 MAX_COLUMNS = 500
 
-BROKEN_ROWS = {"row": pl.Int64, "column": pl.String, "reason": pl.String, "raw": pl.String}
+ROWS_PER_BATCH = 1_000_000
 
 _START, _CONTINUED, _SET_ASIDE, _BLANK = 0, 1, 2, 3  # what a line of a CSV file is
 _FIELD = r'(?:[^",]*|"(?:[^"]|"")*")'
@@ -28,38 +31,29 @@ _NEVER_CLOSED = "has a broken quote (never closed)"
 _NOT_UTF8 = "is not UTF-8"
 
 
-@dataclass(frozen=True, slots=True)
-class RawTable:
-    """What a file holds, before any value was judged.
-
-    Attributes:
-        source: name of the file.
-        is_text: the file is a CSV: every column of `frame` is a string, an empty cell is "" or null.
-        frame: the rows that could be told apart, in file order.
-        rows: (frame.height,) int64, their row numbers, from 1, the header and blank lines not counted.
-        broken: the rows that could not, with the columns of `BROKEN_ROWS`.
-    """
-
-    source: str
-    is_text: bool
-    frame: pl.DataFrame
-    rows: pl.Series
-    broken: pl.DataFrame
-
-    @property
-    def read(self) -> int:
-        """Rows in the file, readable or not."""
-        return self.frame.height + self.broken.height
-
-
 def read_raw(path: Path, *, may_hold_line_break: Callable[[str], bool]) -> RawTable:
-    """Reads `<name>.parquet` or `<name>.csv` (UTF-8, commas, RFC 4180 quotes, BOM allowed).
+    """A whole local file, as `read_batches` reads it."""
+    kind, packing = file_format(path.name)
+    part = Part(path.name, str(path), kind, packing, fingerprint="")
+    return whole(list(read_batches(part, may_hold_line_break=may_hold_line_break)))
 
-    A CSV line that is no row (a broken quote, a wrong number of fields, not UTF-8) is set aside alone; reading goes on
-    at the next line. A record may run over several lines inside quotes, in columns where that makes sense.
+
+def whole(batches: list[RawTable]) -> RawTable:
+    """All batches of a file as one."""
+    frame = pl.concat([batch.frame for batch in batches], how="diagonal_relaxed")
+    rows, broken = pl.concat([batch.rows for batch in batches]), pl.concat([batch.broken for batch in batches])
+    return RawTable(batches[0].source, batches[0].is_text, frame, rows, broken)
+
+
+def read_batches(part: Part, *, may_hold_line_break: Callable[[str], bool]) -> Iterator[RawTable]:
+    """A file, some hundred thousand rows at a time, in file order; at least one batch.
+
+    CSV is UTF-8 with commas, RFC 4180 quotes, BOM allowed; TSV has tabs and no quotes; NDJSON has an object a line.
+    A line that is no row (a broken quote, a wrong number of fields, not UTF-8, not JSON) is set aside alone; reading
+    goes on at the next line. A CSV record may run over several lines inside quotes, in columns where that makes sense.
 
     Args:
-        path: the file.
+        part: the file.
         may_hold_line_break: says of a column name whether its cells may hold a line break. Elsewhere an open quote at
             the end of a line is broken: it must not swallow the rows below it.
 
@@ -67,87 +61,99 @@ def read_raw(path: Path, *, may_hold_line_break: Callable[[str], bool]) -> RawTa
         DataError: the file cannot be read at all: missing, empty, cut off, no table, no usable header.
     """
     try:
-        if path.suffix == ".parquet":
-            return _read_parquet(path)
-        return _read_csv(path, may_hold_line_break)
+        if part.kind == "parquet":
+            yield from _parquet_batches(part)
+        elif part.kind == "ndjson":
+            yield from json_batches(part.name, blocks(part))
+        else:
+            yield from _csv_batches(part.name, blocks(part), "\t" if part.kind == "tsv" else ",", may_hold_line_break)
     except OSError as error:
         raise DataError(
-            f"cannot be read ({error.strerror or error})", where=path.name, fix="Check that it is a readable file."
+            f"cannot be read ({error.strerror or error})", where=part.name, fix="Check that it is a readable file."
         ) from error
 
 
-def raw_json(rows: pl.DataFrame) -> pl.Series:
-    """(rows.height,) strings: every row as one JSON object, as it was read; bytes as their length, NaN as text."""
-    if not rows.width:
-        return pl.Series("raw", ["{}"] * rows.height, dtype=pl.String)
-    columns: list[pl.Expr] = []
-    for name, dtype in rows.schema.items():
-        column = pl.col(name)
-        if dtype == pl.Binary:
-            column = pl.format("<{} bytes>", column.bin.size())
-        elif dtype.is_float():
-            finite = rows[name].is_finite().fill_null(True).all()
-            column = column if finite else column.cast(pl.String)
-        elif not (dtype.is_integer() or dtype in (pl.String, pl.Boolean) or dtype == pl.List(pl.String)):
-            column = _printed(rows[name])
-        columns.append(column.alias(name))
-    return rows.select(raw=pl.struct(columns).struct.json_encode())["raw"]
-
-
-def _printed(values: pl.Series) -> pl.Expr:
-    if values.dtype.is_nested() or values.dtype == pl.Object:
-        printed = [None if value is None else str(value) for value in values.to_list()]
-        return pl.lit(pl.Series(printed, dtype=pl.String))
-    return pl.col(values.name).cast(pl.String, strict=False)
-
-
-def _read_parquet(path: Path) -> RawTable:
-    if path.stat().st_size == 0:
-        raise DataError("is empty (0 bytes)", where=path.name, fix="Write the file again.")
+def _parquet_batches(part: Part) -> Iterator[RawTable]:
+    damaged = DataError("is damaged, cut off or no Parquet file", where=part.name, fix="Write the file again.")
+    if not is_far(part.path) and Path(part.path).stat().st_size == 0:
+        raise DataError("is empty (0 bytes)", where=part.name, fix="Write the file again.")
+    nothing = pl.DataFrame(schema=BROKEN_ROWS)
+    row = 0
     try:
-        frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
+        scan = pl.scan_parquet(part.path, glob=False, hive_partitioning=False, storage_options=far_options() or None)
+        schema = scan.collect_schema()
+        for frame in scan.collect_batches(chunk_size=ROWS_PER_BATCH, maintain_order=True):
+            rows = pl.int_range(row + 1, row + frame.height + 1, dtype=pl.Int64, eager=True)
+            yield RawTable(part.name, False, frame, rows, nothing)
+            row += frame.height
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise DataError(
-            "is damaged, cut off or no Parquet file", where=path.name, fix="Write the file again."
-        ) from error
-    rows = pl.int_range(1, frame.height + 1, dtype=pl.Int64, eager=True)
-    return RawTable(path.name, False, frame, rows, pl.DataFrame(schema=BROKEN_ROWS))
+        raise damaged from error
+    if not row:
+        yield RawTable(part.name, False, pl.DataFrame(schema=schema), pl.Series("row", [], dtype=pl.Int64), nothing)
 
 
-def _read_csv(path: Path, may_hold_line_break: Callable[[str], bool]) -> RawTable:
-    lines, damaged = _lines(path)
-    blank = (lines.str.strip_chars() == "").to_numpy()
-    if blank.all():
-        raise DataError("is empty", where=path.name, fix="Write the file again, with a header.")
-    first = int(np.argmin(blank))
-    if first in damaged:
-        raise DataError(f"has a header that {_NOT_UTF8}", where=path.name, fix="Save the file as UTF-8.")
-    names = _header(lines[first], path.name)
-    body, below = lines[first + 1 :], {line - first - 1 for line in damaged}
-    kinds, reasons = _classify(body, blank[first + 1 :], names, below, may_hold_line_break)
-    numbers = np.cumsum((kinds == _START) | (kinds == _SET_ASIDE))
-    frame = _parse(body.filter(pl.Series(kinds <= _CONTINUED)), names, int((kinds == _START).sum()), path.name)
-    aside = kinds == _SET_ASIDE
-    broken = pl.DataFrame(
-        {
-            "row": pl.Series(numbers[aside], dtype=pl.Int64),
-            "column": pl.repeat("", int(aside.sum()), dtype=pl.String, eager=True),
-            "reason": reasons.filter(pl.Series(aside)),
-            "raw": raw_json(body.filter(pl.Series(aside)).alias("line").to_frame()),
-        },
-        schema=BROKEN_ROWS,
-    )
-    return RawTable(path.name, True, frame, pl.Series("row", numbers[kinds == _START], dtype=pl.Int64), broken)
+def _csv_batches(
+    source: str, found: Iterator[tuple[bytes, bool]], separator: str, may_hold_line_break: Callable[[str], bool]
+) -> Iterator[RawTable]:
+    names: list[str] | None = None
+    held, row = b"", 0
+    for block, is_last in found:
+        data = held + block
+        lines, damaged = _lines(data)
+        blank = (lines.str.strip_chars() == "").to_numpy()
+        head = 0
+        if names is None:
+            if blank.all():
+                if is_last:
+                    raise DataError("is empty", where=source, fix="Write the file again, with a header.")
+                held = data
+                continue
+            head = int(np.argmin(blank)) + 1
+            if head - 1 in damaged:
+                raise DataError(f"has a header that {_NOT_UTF8}", where=source, fix="Save the file as UTF-8.")
+            names = _header(lines[head - 1], source, separator)
+        body, below = lines[head:], {line - head for line in damaged}
+        if separator == ",":
+            kinds, reasons, cut = _classify(body, blank[head:], names, below, may_hold_line_break, is_last=is_last)
+        else:
+            kinds, reasons, cut = _classify_plain(body, blank[head:], len(names), below, separator)
+        held = _from_line(data, head + cut) if cut < len(body) else b""
+        if cut < len(body):
+            body, kinds, reasons = body[:cut], kinds[:cut], reasons[:cut]
+        numbers = row + np.cumsum((kinds == _START) | (kinds == _SET_ASIDE))
+        records = int((kinds == _START).sum())
+        frame = _parse(body.filter(pl.Series(kinds <= _CONTINUED)), names, records, source, separator)
+        aside = kinds == _SET_ASIDE
+        broken = broken_rows(numbers[aside], reasons.filter(pl.Series(aside)), body.filter(pl.Series(aside)))
+        yield RawTable(source, True, frame, pl.Series("row", numbers[kinds == _START], dtype=pl.Int64), broken)
+        row = int(numbers[-1]) if len(numbers) else row
 
 
-def _lines(path: Path) -> tuple[pl.Series, frozenset[int]]:
-    """The lines of a text file without their ends, and the numbers of those that are not UTF-8."""
-    data = path.read_bytes()
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError("is UTF-16", where=path.name, fix="Save the file as UTF-8.")
-    data = data.removeprefix(b"\xef\xbb\xbf")
+def _from_line(data: bytes, line: int) -> bytes:
+    """The bytes from line `line`, counted from 0, on."""
+    ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n"))
+    return data[int(ends[line - 1]) + 1 :] if line else data
+
+
+def _classify_plain(
+    lines: pl.Series, blank: npt.NDArray[np.bool_], width: int, damaged: set[int], separator: str
+) -> tuple[npt.NDArray[np.uint8], pl.Series, int]:
+    """As `_classify`, for lines without quotes: a line is a row when it has as many fields as the header."""
+    fields = lines.str.count_matches(separator, literal=True) + 1
+    kinds = np.where(blank, _BLANK, np.where((fields == width).to_numpy(), _START, _SET_ASIDE)).astype(np.uint8)
+    frame = pl.DataFrame({"fields": fields})
+    reasons = frame.select(reason=pl.format("has {} field(s) instead of {}", "fields", width)).to_series()
+    places = [line for line in sorted(damaged) if 0 <= line < len(lines)]
+    if places:
+        kinds[places] = _SET_ASIDE
+        reasons = reasons.scatter(places, pl.Series([_NOT_UTF8] * len(places), dtype=pl.String))
+    return kinds, reasons, len(lines)
+
+
+def _lines(data: bytes) -> tuple[pl.Series, frozenset[int]]:
+    """The lines of a text without their ends, and the numbers of those that are not UTF-8."""
     if not data:
-        raise DataError("is empty (0 bytes)", where=path.name, fix="Write the file again, with a header.")
+        return pl.Series(dtype=pl.String), frozenset()
     damaged: frozenset[int] = frozenset()
     try:
         data.decode()
@@ -165,9 +171,10 @@ def _is_utf8(line: bytes) -> bool:
     return True
 
 
-def _header(line: str, source: str) -> list[str]:
+def _header(line: str, source: str, separator: str) -> list[str]:
     try:
-        names = [name.strip() for name in next(csv.reader([line], strict=True))]
+        fields = next(csv.reader([line], strict=True)) if separator == "," else line.split(separator)
+        names = [name.strip() for name in fields]
     except (csv.Error, StopIteration) as error:
         raise DataError("has a broken quote in its header", where=source, fix="Mend the first line.") from error
     names = [name or f"unnamed_{place}" for place, name in enumerate(names, start=1)]
@@ -179,8 +186,9 @@ def _header(line: str, source: str) -> list[str]:
         raise DataError(
             f"has {len(names)} columns, more than {MAX_COLUMNS}", where=source, fix="Leave out those it does not need."
         )
-    if len(names) == 1 and (";" in line or "\t" in line):
-        raise DataError("is not separated by commas", where=source, fix="Write it with commas between the fields.")
+    if len(names) == 1 and any(other in line for other in ",;\t"):
+        word = "commas" if separator == "," else "tabs"
+        raise DataError(f"is not separated by {word}", where=source, fix=f"Write it with {word} between the fields.")
     return names
 
 
@@ -190,8 +198,13 @@ def _classify(
     names: list[str],
     damaged: set[int],
     may_hold_line_break: Callable[[str], bool],
-) -> tuple[npt.NDArray[np.uint8], pl.Series]:
-    """What each line is, (L,), and why it was set aside, (L,) strings or null."""
+    *,
+    is_last: bool,
+) -> tuple[npt.NDArray[np.uint8], pl.Series, int]:
+    """What each line is, (L,), why it was set aside, (L,) strings or null, and how many lines could be judged.
+
+    Unless `is_last`, a record that is still open at the end has to wait for the lines below.
+    """
     width = len(names)
     sound = lines.str.contains(f"^{_FIELD}(?:,{_FIELD}){{{width - 1}}}$").to_numpy().copy()
     in_file = [line for line in damaged if 0 <= line < len(lines)]
@@ -204,11 +217,14 @@ def _classify(
     reasons = frame.select(reason=pl.when("aside").then(fields)).to_series()
     found: dict[int, str] = {}
     breakable = [may_hold_line_break(name) for name in names]
-    done = 0
+    done, cut = 0, len(lines)
     for start in np.flatnonzero((kinds == _SET_ASIDE) & quoted).tolist():
         if start < done or start in damaged:
             continue
-        length, reason = _record(lines, start, breakable, damaged)
+        length, reason = _record(lines, start, breakable, damaged, is_last=is_last)
+        if length < 0:
+            cut = start
+            break
         if length:
             kinds[start], kinds[start + 1 : start + length] = _START, _CONTINUED
             done = start + length
@@ -218,11 +234,13 @@ def _classify(
     if found:
         places = pl.Series(list(found), dtype=pl.UInt32)
         reasons = reasons.scatter(places, pl.Series(list(found.values()), dtype=pl.String))
-    return kinds, reasons
+    return kinds, reasons, cut
 
 
-def _record(lines: pl.Series, start: int, breakable: list[bool], damaged: set[int]) -> tuple[int, str]:
-    """How many lines the record that begins at line `start` covers, and ""; or 0 and why it is none."""
+def _record(  # noqa: PLR0911 - each way a record can end
+    lines: pl.Series, start: int, breakable: list[bool], damaged: set[int], *, is_last: bool
+) -> tuple[int, str]:
+    """How many lines the record that begins at line `start` covers, and ""; or 0 and why it is none; -1: not all here."""
     width, field, used, place = len(breakable), 0, 1, 0
     line: str = lines[start]
     while field < width:
@@ -230,9 +248,11 @@ def _record(lines: pl.Series, start: int, breakable: list[bool], damaged: set[in
             end = _end_of_quoted(line, place + 1)
             while end == len(line):
                 following = start + used
-                at_limit = used == MAX_LINES_PER_RECORD or following >= len(lines)
+                at_limit = used == MAX_LINES_PER_RECORD or (is_last and following >= len(lines))
                 if at_limit or not breakable[field] or following in damaged:
                     return 0, _NEVER_CLOSED
+                if following >= len(lines):
+                    return -1, ""
                 line, used = lines[following], used + 1
                 end = _end_of_quoted(line, 0)
             place = end + 1
@@ -260,11 +280,14 @@ def _end_of_quoted(line: str, place: int) -> int:
     return match.end()
 
 
-def _parse(lines: pl.Series, names: list[str], records: int, source: str) -> pl.DataFrame:
+def _parse(lines: pl.Series, names: list[str], records: int, source: str, separator: str) -> pl.DataFrame:
     """The well-formed `lines` as a frame of strings, (records, len(names))."""
     schema = dict.fromkeys(names, pl.String())
     if not records:
         return pl.DataFrame(schema=schema)
+    if separator != ",":
+        split = lines.str.split_exact(separator, len(names) - 1).struct.rename_fields(names).struct.unnest()
+        return split.select(pl.col(names))
     text = io.BytesIO()
     lines.to_frame().write_csv(text, include_header=False, quote_style="never")
     frame = pl.read_csv(text.getvalue(), has_header=False, schema=schema, infer_schema=False)

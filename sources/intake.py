@@ -13,7 +13,8 @@ from contracts.errors import DataError
 from contracts.tables import INPUT_TABLES, OPTIONAL_INPUTS, RejectedRows, polars_schema
 from sources.checks import Checked, check_rows, column_faults
 from sources.faults import POSITION, unknown
-from sources.files import RawTable, read_raw
+from sources.files import read_raw
+from sources.raw import RawTable
 
 _TOP_REASONS = 3
 
@@ -195,9 +196,11 @@ def _check_references(checked: dict[str, Checked]) -> dict[str, Checked]:
     no_concept, no_user = "is not among the concepts", "is in neither events nor users"
     for table in ("impressions", "pictures"):
         if table in good:
-            lost = unknown(good[table], "concept_id", good["concepts"]["concept_id"], no_concept)
+            lost = unknown(
+                good[table], "concept_id", good["concepts"]["concept_id"], no_concept, check="unknown_concept"
+            )
             result[table] = result[table].with_faults(lost)
-    lost = unknown(good["impressions"], "user_id", people, no_user)
+    lost = unknown(good["impressions"], "user_id", people, no_user, check="unknown_user")
     return {**result, "impressions": result["impressions"].with_faults(lost)}
 
 

@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import DataError
-from sources.files import MAX_LINES_PER_RECORD, RawTable, raw_json, read_raw
+from sources.files import MAX_LINES_PER_RECORD, read_raw
+from sources.raw import RawTable, raw_json
 
 
 def anywhere(column: str) -> bool:
@@ -83,7 +84,7 @@ def test_a_line_that_is_no_row_is_set_aside_alone(tmp_path: Path, line: str, rea
     table = read(tmp_path, f'a,b\n1,2\n{line}\n5,6\n"7","8"\n'.encode())
     assert texts(table) == [("1", "2"), ("5", "6"), ("7", "8")]
     assert table.rows.to_list() == [1, 3, 4]
-    assert table.broken.rows() == [(2, "", reason, json.dumps({"line": line}, separators=(",", ":")))]
+    assert table.broken.rows() == [(2, "", reason, "unreadable_row", json.dumps({"line": line}, separators=(",", ":")))]
 
 
 def test_an_open_quote_does_not_swallow_the_rows_below_where_no_line_break_can_be(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_clicked_is_nothing_else(folder: Path, value: str) -> None:
         ("impressions", STAMP, "2024-13-01T12:00:00Z", 1, "at", "is not a timestamp"),
         ("impressions", STAMP, "", 1, "at", "is missing"),
         ("impressions", STAMP, "0001-01-01T00:00:00Z", 1, "at", "is no plausible time (before 1970 or after 2199)"),
-        ("impressions", "i1,", "i0,", 2, "impression_id", "is there already, in an earlier row"),
+        ("impressions", "i1,", "i0,", 2, "impression_id", "is there already, in a row that differs"),
         ("impressions", "i1,u1", ",u1", 2, "impression_id", "is missing"),
         ("impressions", "u3", "stranger", 4, "user_id", "is in neither events nor users"),
         ("impressions", "u3", "*", 4, "user_id", "is *, which stands for everyone"),
