@@ -22,6 +22,17 @@ class SourceSettings(_Frozen):
     max_rejected_share: float = Field(
         default=0.1, ge=0, le=1, description="stop when a larger share of a table is set aside"
     )
+    max_user_rows_per_minute: int = Field(
+        default=300, ge=1, description="a user with more rows in one minute is taken for a bot"
+    )
+    late_days: int = Field(default=3, ge=0, description="rows may be this much older than the day of their file")
+    ahead_hours: float = Field(
+        default=14.0, ge=0, description="rows may lie this far beyond the day of their file, and beyond now"
+    )
+    tolerate: tuple[str, ...] = Field(default=(), description="checks that are counted and set nothing aside")
+    sensitive_topics: tuple[str, ...] = Field(
+        default=(), description="topics that never enter interests, embeddings or personal slates"
+    )
 
 
 class FeatureSettings(_Frozen):

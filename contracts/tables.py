@@ -73,6 +73,13 @@ class Impressions(dy.Schema):
     policy = dy.String(nullable=True, description="name of the policy that chose it")
 
 
+class Clicks(dy.Schema):
+    """Clicks that were logged apart from the impressions; `impressions` then has no column `clicked`. Input, optional."""
+
+    impression_id = _name("which impression was clicked")
+    at = _instant("when, UTC microseconds, if known", nullable=True)
+
+
 class Users(dy.Schema):
     """Consent and locale. Input, optional."""
 
@@ -168,8 +175,11 @@ INPUT_TABLES: dict[str, type[dy.Schema]] = {
     "impressions": Impressions,
     "users": Users,
     "pictures": Pictures,
+    "clicks": Clicks,
 }
-OPTIONAL_INPUTS = frozenset({"users", "pictures"})
+OPTIONAL_INPUTS = frozenset({"users", "pictures", "clicks"})
+LARGE_INPUTS = ("events", "impressions", "clicks")
+"""Tables that may be larger than memory; the others fit."""
 
 STAGE_TABLES: dict[str, type[dy.Schema]] = {
     "rejected_rows": RejectedRows,

@@ -88,7 +88,13 @@ def column_faults(table: str, raw: RawTable) -> list[DataError]:
 
 
 def check_rows(table: str, raw: RawTable, folder: Path) -> Checked:
-    """Casts every column, then judges values, rows and keys; references to other tables are not looked at."""
+    """As `check_values`, and keys that an earlier row has; references to other tables are not looked at."""
+    checked = check_values(table, raw, folder)
+    return checked.with_faults(duplicates(INPUT_TABLES[table], checked.good()))
+
+
+def check_values(table: str, raw: RawTable, folder: Path) -> Checked:
+    """Casts every column, then judges values and rows, each row for itself."""
     schema = INPUT_TABLES[table]
     columns: list[pl.Series] = []
     found = [no_faults()]
@@ -102,8 +108,7 @@ def check_rows(table: str, raw: RawTable, folder: Path) -> Checked:
     position = pl.int_range(raw.frame.height, dtype=pl.UInt32, eager=True).alias(POSITION)
     typed = pl.DataFrame([*columns, position])
     checked = Checked(raw, typed, pl.concat(found))
-    checked = checked.with_faults(schema_faults(schema, typed), row_faults(table, typed, folder))
-    return checked.with_faults(duplicates(schema, checked.good()))
+    return checked.with_faults(schema_faults(schema, typed), row_faults(table, typed, folder))
 
 
 def _without_gaps(table: str, values: pl.Series, raw: pl.Series) -> pl.Series:

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from contracts.errors import DataError
-from contracts.tables import INPUT_TABLES, OPTIONAL_INPUTS, RejectedRows, polars_schema
-from sources.checks import Checked, check_rows, column_faults
+from contracts.settings import SourceSettings
+from contracts.store import digest_of
+from contracts.tables import INPUT_TABLES, LARGE_INPUTS, RejectedRows, polars_schema
+from sources import cross_checks as cross
+from sources.catalogue import CHECKS, tolerable
+from sources.checks import Checked, check_rows
+from sources.cross_checks import Held
 from sources.faults import POSITION, unknown
-from sources.files import read_raw
-from sources.raw import RawTable
+from sources.files import read_batches, whole
+from sources.mapping import Mapping, load_mapping
+from sources.places import Part, find_parts
+from sources.pseudonyms import Pseudonyms
+from sources.raw import RawTable, raw_json
+from sources.sieve import DAYS, WITHHELD, Rules, Sifted, adapted, is_free_text, sift, unknown_columns
 
 _TOP_REASONS = 3
+_EXAMPLES = 5
+_REJECTED = polars_schema(RejectedRows)
+FINDINGS = {
+    "table": pl.String(), "check": pl.String(), "severity": pl.String(), "column": pl.String(), "reason": pl.String(),
+    "rows": pl.Int64(), "sources": pl.List(pl.String()), "examples": pl.List(pl.Int64()),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class TableCount:
-    """What became of one file: accepted + rejected = read. `notes` are remarks in words, such as ignored columns."""
+    """What became of one table: accepted + rejected = read.
+
+    Of those accepted, `withheld` are left out for want of consent and `sensitive` for their topics. `file` is the name
+    of its file, or says how many there are; `files` names them. `notes` are remarks in words, such as ignored columns.
+    """
 
     table: str
     file: str
@@ -29,38 +52,47 @@ class TableCount:
     accepted: int
     rejected: int
     notes: tuple[str, ...] = ()
+    withheld: int = 0
+    sensitive: int = 0
+    files: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Intake:
     """A data folder after its check.
 
     Attributes:
         folder: the data folder; paths in the tables are relative to it.
-        tables: accepted rows by table name, in file order, with the columns of the contract. A missing optional table
-            is there with no rows.
+        out: where the accepted rows are: <table>.parquet, a folder of Parquet files for tables that may be large.
         rejected: rows set aside, one line each, by the `RejectedRows` contract, in order of file and row.
-        counts: one for each file.
-        withheld: column user_id: users of any table who gave no consent, sorted; see `consented`.
+        counts: one for each table that is there.
+        withheld: column user_id: users of any table who gave no consent, sorted. Empty when `out` leaves them out.
+        findings: what the checks found, with the columns of `FINDINGS`: errors were set aside, warnings only counted.
+        days: day, events, impressions, clicks, rejected; in order of day; null: rows without a day.
     """
 
     folder: Path
-    tables: dict[str, pl.DataFrame]
+    out: Path
     rejected: pl.DataFrame
     counts: tuple[TableCount, ...]
     withheld: pl.DataFrame
+    findings: pl.DataFrame
+    days: pl.DataFrame
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
 
     def reasons(self) -> pl.DataFrame:
         """Why rows were set aside: table, column, reason, rows, first_row; the most frequent of each table first."""
-        order = {count.file: place for place, count in enumerate(self.counts)}
-        names = {count.file: count.table for count in self.counts}
-        grouped = self.rejected.group_by("source", "column", "reason").agg(
-            rows=pl.len().cast(pl.Int64), first_row=pl.col("row").min()
-        )
+        order = {name: place for place, name in enumerate(file for count in self.counts for file in count.files)}
+        names = {file: count.table for count in self.counts for file in count.files}
         place = pl.col("source").replace_strict(order, return_dtype=pl.Int64)
-        ordered = grouped.sort(place, -pl.col("rows"), "first_row", "column", "reason")
         table = pl.col("source").replace_strict(names, return_dtype=pl.String).alias("table")
-        return ordered.select(table, "column", "reason", "rows", "first_row")
+        tables = {count.table: place for place, count in enumerate(self.counts)}
+        rows = self.rejected.select(table, "column", "reason", "row", place=place)
+        grouped = rows.sort("place", "row").group_by("table", "column", "reason", maintain_order=True).agg(
+            rows=pl.len().cast(pl.Int64), first_row=pl.col("row").first()
+        )  # fmt: skip
+        number = pl.col("table").replace_strict(tables, return_dtype=pl.Int64)
+        return grouped.sort(number, -pl.col("rows"), "first_row", "column", "reason")
 
     def consented(self) -> dict[str, pl.DataFrame]:
         """The tables without the rows of users who gave no consent."""
@@ -99,10 +131,10 @@ class Intake:
 
 
 def read_folder(folder: Path, *, max_rejected_share: float) -> Intake:
-    """Checked tables of a data folder. The folder is only read.
+    """Checked tables of a data folder, in memory. The folder is only read.
 
     Args:
-        folder: holds <table>.parquet or <table>.csv of events, concepts, impressions, and if known of users, pictures.
+        folder: holds events, concepts and impressions, and if known users, pictures and clicks; see docs/sources.md.
         max_rejected_share: largest share of a table that may be set aside, 0 to 1.
 
     Raises:
@@ -114,106 +146,437 @@ def read_folder(folder: Path, *, max_rejected_share: float) -> Intake:
     return intake
 
 
-def inspect_folder(folder: Path) -> Intake:
+def inspect_folder(folder: Path, settings: SourceSettings | None = None) -> Intake:
     """As `read_folder`, without a limit on what is set aside: for listing the reasons.
 
     Raises:
         DataError: a file cannot be read at all.
     """
-    raws = _read_all(folder)
-    checked = {table: check_rows(table, raw, folder) for table, raw in raws.items()}
-    checked = _check_references(checked)
-    tables = {
-        table: checked[table].good().drop(POSITION) if table in checked else pl.DataFrame(schema=polars_schema(schema))
-        for table, schema in INPUT_TABLES.items()
-    }
-    rejected = {table: one.rejected() for table, one in checked.items()}
-    counts = tuple(
-        TableCount(
-            table, one.raw.source, one.raw.read, tables[table].height, rejected[table].height, _notes(table, one.raw)
-        )
-        for table, one in checked.items()
-    )
-    for count in counts:
-        assert count.accepted + count.rejected == count.read, count
-    all_rejected = RejectedRows.validate(pl.concat(list(rejected.values())), cast=False)
-    return Intake(folder, tables, pl.DataFrame(all_rejected), counts, _withheld(tables, checked.get("users")))
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        found = take_in(folder, home / "out", home / "parts", settings or SourceSettings(), is_private=False)
+        tables = {table: read_table(found.out, table) for table in INPUT_TABLES}
+        return replace(found, tables=tables, withheld=_withheld(tables, found.withheld))
 
 
-def _read_all(folder: Path) -> dict[str, RawTable]:
+def read_table(out: Path, table: str) -> pl.DataFrame:
+    """The accepted rows of a table."""
+    path = out / f"{table}.parquet"
+    if path.is_dir():
+        files = sorted(path.glob("*.parquet"))
+        return pl.concat([pl.read_parquet(file, glob=False, memory_map=False) for file in files])
+    return pl.read_parquet(path, glob=False, memory_map=False)
+
+
+def take_in(
+    folder: Path,
+    out: Path,
+    parts: Path,
+    settings: SourceSettings,
+    *,
+    is_private: bool = True,
+    pseudonyms: Pseudonyms | None = None,
+    code: str = "",
+    tell: Callable[[str, int, int], None] | None = None,
+) -> Intake:
+    """Checks a data folder and writes its accepted rows to `out`, in memory that does not grow with the log.
+
+    What was made of a file stays in `parts`, named by the file's bytes and all that decides the result: a day that is
+    added later is the only one that is read.
+
+    Args:
+        folder: the data folder; it is only read.
+        out: a folder to make; appears with <table>.parquet of every table.
+        parts: where work on single files is kept.
+        settings: how strict to be.
+        is_private: leave out who gave no consent, and keep no raw row that may name a person.
+        pseudonyms: of user ids; None: ids stay as they are.
+        code: version of what decides the result beside settings.
+        tell: told the file and how many of how many are done.
+
+    Raises:
+        DataError: a file cannot be read at all; all such faults in one line.
+    """
     if not folder.is_dir():
         raise DataError("is no folder", where=str(folder), fix="Give a folder with events, concepts and impressions.")
-    raws: dict[str, RawTable] = {}
+    mapping = load_mapping(folder)
+    found, faults = _find_all(folder, mapping)
+    unknown_checks = sorted(set(settings.tolerate) - set(tolerable()))
+    if unknown_checks:
+        raise DataError(
+            f"{unknown_checks[0]} is no check that can be tolerated",
+            where="sources.tolerate",
+            fix=f"Name some of {', '.join(tolerable())}.",
+        )
+    rules = Rules(
+        folder=folder, mapping=mapping, now=datetime.now(UTC), is_private=is_private, pseudonyms=pseudonyms,
+        max_user_rows_per_minute=settings.max_user_rows_per_minute, late_days=settings.late_days,
+        ahead_hours=settings.ahead_hours, tolerated=frozenset(settings.tolerate),
+        sensitive_topics=frozenset(settings.sensitive_topics), has_clicks=bool(found["clicks"]),
+    )  # fmt: skip
+    _raise_all(folder, [*faults, *_peek(found, rules)])
+    return _Work(folder, out, parts, rules, found, settings, code, tell or (lambda *_: None)).run()
+
+
+def _find_all(folder: Path, mapping: Mapping) -> tuple[dict[str, tuple[Part, ...]], list[DataError]]:
+    found: dict[str, tuple[Part, ...]] = {}
     faults: list[DataError] = []
     for table in INPUT_TABLES:
         try:
-            path = _find(folder, table)
-            if path is not None:
-                raw = read_raw(path, may_hold_line_break=partial(_is_free_text, table))
-                faults.extend(column_faults(table, raw))
-                raws[table] = raw
+            found[table] = find_parts(folder, table, mapping.of(table).path)
         except DataError as fault:
             faults.append(fault)
+            found[table] = ()
+    return found, faults
+
+
+def _peek(found: dict[str, tuple[Part, ...]], rules: Rules) -> list[DataError]:
+    """Columns at fault in the first file of each table, before hours go into reading."""
+    faults: list[DataError] = []
+    for table, parts in found.items():
+        try:
+            for part in parts[:1]:
+                breaks = partial(is_free_text, table, rules.mapping)
+                adapted(table, next(read_batches(part, may_hold_line_break=breaks)), part, rules)
+        except DataError as fault:
+            faults.append(fault)
+    return faults
+
+
+def _raise_all(folder: Path, faults: list[DataError]) -> None:
     if len(faults) == 1:
         raise DataError(faults[0].what, where=str(folder / faults[0].where), fix=faults[0].fix)
     if faults:
         what = "; ".join(f"{fault.where}: {fault.what}" for fault in faults)
         raise DataError(what, where=str(folder), fix=" ".join(dict.fromkeys(fault.fix for fault in faults)))
-    return raws
 
 
-def _find(folder: Path, table: str) -> Path | None:
-    present = [path for path in (folder / f"{table}.parquet", folder / f"{table}.csv") if path.exists()]
-    if len(present) == 2:
-        raise DataError(
-            f"stands beside {table}.parquet",
-            where=f"{table}.csv",
-            fix=f"Remove {table}.csv, or {table}.parquet if it is older.",
+@dataclass
+class _Work:
+    """One intake under way."""
+
+    folder: Path
+    out: Path
+    parts: Path
+    rules: Rules
+    found: dict[str, tuple[Part, ...]]
+    settings: SourceSettings
+    code: str
+    tell: Callable[[str, int, int], None]
+    rejected: list[pl.DataFrame] = field(default_factory=list)
+    warnings: list[pl.DataFrame] = field(default_factory=list)
+    counts: dict[str, TableCount] = field(default_factory=dict)
+    small: dict[str, pl.DataFrame] = field(default_factory=dict)
+    sources: dict[str, list[tuple[str, int, pl.DataFrame]]] = field(default_factory=dict)
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    day_losses: list[pl.DataFrame] = field(default_factory=list)
+    doubtful_users: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"user_id": pl.String}))
+
+    def run(self) -> Intake:
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir(parents=True)
+        faults: list[DataError] = []
+        checked: dict[str, Checked] = {}
+        for table in ("users", "concepts", "pictures"):
+            try:
+                if self.found[table]:
+                    checked[table] = self._small(table)
+            except DataError as fault:
+                faults.append(fault)
+        self._finish_small(checked)
+        held: dict[str, Held] = {}
+        for table in LARGE_INPUTS:
+            try:
+                held[table] = self._sift(table)
+            except DataError as fault:
+                faults.append(fault)
+        _raise_all(self.folder, faults)
+        self._cross(held)
+        frames = [frame for frame in self.rejected if frame.height]
+        order = {
+            part.name: place for place, part in enumerate(one for table in INPUT_TABLES for one in self.found[table])
+        }
+        rejected = pl.concat([pl.DataFrame(schema=_REJECTED), *frames])
+        place = pl.col("source").replace_strict(order, return_dtype=pl.Int64)
+        rejected = pl.DataFrame(RejectedRows.validate(rejected.sort(place, "row"), cast=False))
+        counts = tuple(self.counts[table] for table in INPUT_TABLES if table in self.counts)
+        for count in counts:
+            assert count.accepted + count.rejected == count.read, count
+        return Intake(self.folder, self.out, rejected, counts, self.doubtful_users, self._findings(rejected),
+                      self._days(held))  # fmt: skip
+
+    # small tables
+
+    def _small(self, table: str) -> Checked:
+        raws: list[RawTable] = []
+        faults: list[pl.DataFrame] = []
+        notes: list[str] = []
+        for part in self.found[table]:
+            breaks = partial(is_free_text, table, self.rules.mapping)
+            raw = whole(list(read_batches(part, may_hold_line_break=breaks)))
+            frame, wrong = adapted(table, raw, part, self.rules)
+            shift = sum(one.frame.height for one in raws)
+            faults.append(wrong.with_columns(pl.col("position") + shift))
+            notes += unknown_columns(table, frame)
+            raws.append(RawTable(raw.source, raw.is_text, frame, raw.rows, raw.broken))
+        joined = whole(raws) if len(raws) > 1 else raws[0]
+        checked = check_rows(table, joined, self.folder).with_faults(*faults)
+        self.sources[table] = [(one.source, one.frame.height, one.broken) for one in raws]
+        self.notes[table] = tuple(dict.fromkeys(notes))
+        return checked
+
+    def _finish_small(self, checked: dict[str, Checked]) -> None:
+        if "pictures" in checked and "concepts" in checked:
+            lost = unknown(checked["pictures"].good(), "concept_id", checked["concepts"].good()["concept_id"],
+                           "is not among the concepts", check="unknown_concept")  # fmt: skip
+            checked["pictures"] = checked["pictures"].with_faults(lost)
+        for table in ("users", "concepts", "pictures"):
+            schema = polars_schema(INPUT_TABLES[table])
+            good = checked[table].good().drop(POSITION) if table in checked else pl.DataFrame(schema=schema)
+            withheld = 0
+            if table in checked:
+                rejected = self._rejected_small(table, checked[table])
+                accepted = good.height
+                if table == "users":
+                    good, withheld = self._consent(checked[table], good)
+                names = tuple(part.name for part in self.found[table])
+                self.counts[table] = TableCount(table, _file_words(names), checked[table].raw.read, accepted,
+                                                rejected.height, self.notes[table], withheld, 0, names)  # fmt: skip
+                self.rejected.append(rejected)
+            if table == "concepts" and self.rules.sensitive_topics:
+                touched = pl.col("topics").list.eval(pl.element().is_in(list(self.rules.sensitive_topics))).list.any()
+                good = good.with_columns(sensitive=pl.col("sensitive") | touched)
+            self.small[table] = good
+            good.write_parquet(self.out / f"{table}.parquet")
+
+    def _rejected_small(self, table: str, checked: Checked) -> pl.DataFrame:
+        """Rejected rows with the file each stands in; what names a person is withheld when that is asked."""
+        if len(self.sources[table]) == 1:
+            rejected = checked.rejected()
+        else:
+            plain = Checked(RawTable("", checked.raw.is_text, checked.raw.frame, checked.raw.rows,
+                                     checked.raw.broken.clear()), checked.typed, checked.faults).rejected()  # fmt: skip
+            places = checked.faults["position"].unique().sort()
+            names = pl.Series([name for name, height, _ in self.sources[table] for _ in range(height)], dtype=pl.String)
+            order = checked.raw.rows.gather(places).arg_sort()
+            rejected = plain.with_columns(source=names.gather(places).gather(order))
+            lost = [broken.select(pl.lit(name).alias("source"), pl.all()) for name, _, broken in self.sources[table]]
+            rejected = pl.concat([rejected.select(list(_REJECTED)), *(one.select(list(_REJECTED)) for one in lost)])
+        if self.rules.is_private and table == "users":
+            rejected = rejected.with_columns(raw=pl.lit(WITHHELD))
+        return rejected
+
+    def _consent(self, checked: Checked, good: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+        """Users who consent in every row that names them."""
+        bad = checked.bad().select("user_id").drop_nulls().unique()
+        if not self.rules.is_private:
+            self.doubtful_users = bad
+            return good, 0
+        consenting = good.filter(pl.col("personalise") & pl.col("adult").fill_null(True))
+        consenting = consenting.join(bad, on="user_id", how="anti", maintain_order="left")
+        self.rules = replace(self.rules, consenting=consenting.select("user_id"))
+        withheld = good.height - consenting.height
+        if self.rules.pseudonyms is not None:
+            consenting = consenting.with_columns(self.rules.pseudonyms.replace(consenting["user_id"]))
+        return consenting, withheld
+
+    # large tables
+
+    def _sift(self, table: str) -> Held:
+        sifted = []
+        faults: list[DataError] = []
+        for number, part in enumerate(self.found[table]):
+            self.tell(part.name, number, len(self.found[table]))
+            try:
+                sifted.append(sift(table, part, self.rules, self.parts / table / self._key(table, part)))
+            except DataError as fault:
+                faults.append(fault)
+        if faults:
+            raise faults[0] if len(faults) == 1 else DataError(
+                "; ".join([faults[0].what, *(f"{fault.where}: {fault.what}" for fault in faults[1:])]),
+                where=faults[0].where, fix=faults[0].fix)  # fmt: skip
+        return Held(table, tuple(sifted))
+
+    def _key(self, table: str, part: Part) -> str:
+        pseudonyms = self.rules.pseudonyms
+        return digest_of(
+            {
+                "name": part.name, "bytes": part.fingerprint, "table": table, "code": self.code, "polars": pl.__version__,
+                "mapping": self.rules.mapping.of(table).model_dump(mode="json"), "clicks": self.rules.has_clicks,
+                "settings": self.settings.model_dump(mode="json"), "private": self.rules.is_private,
+                "key": pseudonyms.fingerprint if pseudonyms else None, "asked": self.rules.consenting is not None,
+            }
+        )[:20]  # fmt: skip
+
+    def _cross(self, held: dict[str, Held]) -> None:
+        events, impressions = held["events"], held["impressions"]
+        lost: dict[str, pl.DataFrame] = {}
+        lost["events"] = pl.concat([cross.bots(events, self.rules), cross.repeated_events(events)])
+        people = events.people()
+        known = pl.concat([people, self.small["users"].select(pl.col("user_id").hash(0))["user_id"]]).unique()
+        again = cross.repeated_impressions(impressions)
+        lost["impressions"] = pl.concat(
+            [
+                again,
+                cross.unknown_references(impressions, self.small["concepts"], known),
+                cross.bots(impressions, self.rules),
+                cross.slates(impressions, again),
+            ]
         )
-    if present:
-        return present[0]
-    if table in OPTIONAL_INPUTS:
-        return None
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    near = difflib.get_close_matches(f"{table}.csv", names, n=1, cutoff=0.7)
-    hint = f" (is it {near[0]!r}?)" if near else ""
-    raise DataError(
-        f"is missing, as .parquet and as .csv{hint}", where=table, fix=f"Add {table}.parquet or {table}.csv."
-    )
+        clicked = pl.DataFrame(schema={"file": pl.UInt32, "position": pl.UInt32})
+        if self.found["clicks"]:
+            match = cross.match_clicks(held["clicks"], impressions)
+            clicked, lost["clicks"] = match.clicked, match.faults
+        for table in LARGE_INPUTS:
+            if not self.found[table]:
+                empty = pl.DataFrame(schema=polars_schema(INPUT_TABLES[table]))
+                empty.write_parquet(self.out / f"{table}.parquet")
+            else:
+                self._write(held[table], lost.get(table, cross.no_findings()), clicked)
+        self._warn_of(held)
+
+    def _write(self, held: Held, found: pl.DataFrame, clicked: pl.DataFrame) -> None:
+        """The accepted rows of a table without those that the cross checks found; a file without any is not copied."""
+        table = held.table
+        counts = [
+            CHECKS[name].severity == "warning" or name in self.rules.tolerated for name in found["check"].to_list()
+        ]
+        counted = pl.Series(counts, dtype=pl.Boolean)
+        names = tuple(part.name for part in self.found[table])
+        (self.out / f"{table}.parquet").mkdir()
+        errors, notes = found.filter(~counted), found.filter(counted)
+        rejected = 0
+        marks = clicked if table == "impressions" else clicked.clear()
+        for number, part, place in held.files():
+            here, said = errors.filter(pl.col("file") == number), notes.filter(pl.col("file") == number)
+            path = self.out / f"{table}.parquet" / f"{number:05}.parquet"
+            if said.height:
+                rows = part.keys(place)["row"].gather(said["position"])
+                self._note(table, part.tally.source, said.select("column", "reason", "check", row=rows))
+            mine = marks.filter(pl.col("file") == number)["position"]
+            if not here.height and not len(mine):
+                _link(part.rows()[place], path)
+                continue
+            rejected += self._rewrite(table, part, place, path, here, mine)
+        if not any((self.out / f"{table}.parquet").iterdir()):
+            empty = pl.DataFrame(schema=polars_schema(INPUT_TABLES[table]))
+            empty.write_parquet(self.out / f"{table}.parquet" / "00000.parquet")
+        tallies = [part.tally for part in held.parts]
+        for part in held.parts:
+            self.rejected.append(part.frame("rejected"))
+            self._note(table, part.tally.source, part.frame("warnings"))
+        self.counts[table] = TableCount(
+            table, _file_words(names), sum(one.read for one in tallies), sum(one.accepted for one in tallies) - rejected,
+            sum(one.rejected for one in tallies) + rejected, tuple(dict.fromkeys(n for one in tallies for n in one.notes)),
+            sum(one.withheld for one in tallies), sum(one.sensitive for one in tallies), names,
+        )  # fmt: skip
+
+    def _rewrite(
+        self, table: str, part: Sifted, place: int, path: Path, found: pl.DataFrame, clicked: pl.Series
+    ) -> int:
+        frame = pl.read_parquet(part.rows()[place], glob=False).with_row_index(POSITION)
+        rows = part.keys(place)["row"]
+        if len(clicked):
+            marked = pl.col(POSITION).is_in(clicked.implode())
+            frame = frame.with_columns(clicked=pl.col("clicked") | marked)
+            days = frame.filter(marked).group_by(day=pl.col("at").dt.date()).agg(clicks=pl.len().cast(pl.Int64))
+            self.day_losses.append(days.select("day", pl.lit(0, pl.Int64).alias(f"{table}_rows"), "clicks",
+                                               rejected=pl.lit(0, pl.Int64)))  # fmt: skip
+        bad = frame.filter(pl.col(POSITION).is_in(found["position"].unique().implode()))
+        if bad.height:
+            first = found.unique(["position", "column"], keep="first", maintain_order=True)
+            told = first.group_by("position").agg(
+                pl.col("column").first(), pl.col("check").first(),
+                reason=pl.col("reason").first(), others=pl.format("{}: {}", "column", "reason").slice(1),
+            ).sort("position")  # fmt: skip
+            told = told.with_columns(reason=pl.concat_list("reason", "others").list.join("; "))
+            self.rejected.append(
+                told.select(
+                    source=pl.lit(part.tally.source), row=rows.gather(told["position"]), column="column", reason="reason",
+                    check="check", raw=raw_json(bad.drop(POSITION)),
+                ).select(list(_REJECTED))
+            )  # fmt: skip
+            if table != "clicks":
+                clicks = pl.col("clicked").sum().cast(pl.Int64) if table == "impressions" else pl.lit(0, pl.Int64)
+                loss = bad.group_by(day=pl.col("at").dt.date()).agg(
+                    (-pl.len().cast(pl.Int64)).alias(f"{table}_rows"), (-clicks).alias("clicks"),
+                    rejected=pl.len().cast(pl.Int64),
+                )  # fmt: skip
+                self.day_losses.append(loss)
+        left = frame.filter(~pl.col(POSITION).is_in(found["position"].unique().implode())).drop(POSITION)
+        left.write_parquet(path, compression="lz4")
+        return bad.height
+
+    # what is told
+
+    def _note(self, table: str, source: str, warnings: pl.DataFrame) -> None:
+        if warnings.height:
+            told = warnings.select(pl.lit(table).alias("table"), pl.lit(source).alias("source"), "column", "reason",
+                                   "check", "row")  # fmt: skip
+            self.warnings.append(told)
+
+    def _warn_of(self, held: dict[str, Held]) -> None:
+        notes: list[tuple[str, str, str]] = []
+        shift = cross.shifted_hours(held["events"], held["impressions"])
+        if shift is not None:
+            notes.append(("shifted_hours", "at", f"keeps the hours of events when moved by {-shift:+} h"))
+        mean = cross.small_propensities(held["impressions"], self.small["concepts"].height)
+        if mean is not None:
+            words = f"is 1 / {mean:.0f} in the harmonic mean, with {self.small['concepts'].height} concepts"
+            notes.append(("small_propensities", "propensity", words))
+        source = self.found["impressions"][0].name
+        for check, column, reason in notes:
+            row = pl.DataFrame({"column": [column], "reason": [reason], "check": [check], "row": [1]})
+            self._note("impressions", source, row)
+
+    def _findings(self, rejected: pl.DataFrame) -> pl.DataFrame:
+        tables = {part.name: table for table in INPUT_TABLES for part in self.found[table]}
+        table = pl.col("source").replace_strict(tables, return_dtype=pl.String)
+        errors = rejected.with_columns(table=table, severity=pl.lit("error"))
+        told = [errors, *(one.with_columns(severity=pl.lit("warning")) for one in self.warnings)]
+        names = ["table", "check", "severity", "column", "reason", "source", "row"]
+        rows = pl.concat([one.select(names) for one in told])
+        grouped = rows.group_by("table", "check", "severity", "column", "reason", maintain_order=True).agg(
+            rows=pl.len().cast(pl.Int64), sources=pl.col("source").head(_EXAMPLES), examples=pl.col("row").head(_EXAMPLES)
+        )  # fmt: skip
+        return grouped.select(list(FINDINGS)).sort("severity", -pl.col("rows"), "table", "check", "reason")
+
+    def _days(self, held: dict[str, Held]) -> pl.DataFrame:
+        total = {
+            "day": pl.Date(),
+            "events": pl.Int64(),
+            "impressions": pl.Int64(),
+            "clicks": pl.Int64(),
+            "rejected": pl.Int64(),
+        }
+        frames = [pl.DataFrame(schema=total)]
+        for table in LARGE_INPUTS:
+            for part in held[table].parts if table in held else ():
+                one = part.frame("days")
+                assert list(one.columns) == list(DAYS)
+                frames.append(one.rename({"rows": table if table != "clicks" else "unused"}))
+        frames += [one.rename({name: name.removesuffix("_rows") for name in one.columns}) for one in self.day_losses]
+        joined = pl.concat(frames, how="diagonal").group_by("day").agg(pl.col(list(total)[1:]).sum())
+        return joined.select(list(total)).sort("day", nulls_last=True)
 
 
-def _is_free_text(table: str, column: str) -> bool:
-    """Whether a cell may hold a line break: text and lists may, keys, times and numbers may not."""
-    dtype = polars_schema(INPUT_TABLES[table]).get(column, pl.String())
-    return dtype in (pl.String, pl.List(pl.String)) and not column.endswith("_id")
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or links are not allowed
+        shutil.copyfile(source, target)
 
 
-def _check_references(checked: dict[str, Checked]) -> dict[str, Checked]:
-    """Concepts that are not among the accepted concepts; users who are in neither events nor users."""
-    result = dict(checked)
-    good = {table: one.good() for table, one in checked.items()}
-    people = pl.concat([good[table]["user_id"] for table in ("events", "users") if table in good])
-    no_concept, no_user = "is not among the concepts", "is in neither events nor users"
-    for table in ("impressions", "pictures"):
-        if table in good:
-            lost = unknown(
-                good[table], "concept_id", good["concepts"]["concept_id"], no_concept, check="unknown_concept"
-            )
-            result[table] = result[table].with_faults(lost)
-    lost = unknown(good["impressions"], "user_id", people, no_user, check="unknown_user")
-    return {**result, "impressions": result["impressions"].with_faults(lost)}
+def _file_words(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} files"
 
 
-def _notes(table: str, raw: RawTable) -> tuple[str, ...]:
-    extra = [name for name in raw.frame.columns if name not in INPUT_TABLES[table].columns()]
-    return (f"ignores the unknown column(s) {', '.join(map(repr, extra))}",) if extra else ()
-
-
-def _withheld(tables: dict[str, pl.DataFrame], users: Checked | None) -> pl.DataFrame:
+def _withheld(tables: dict[str, pl.DataFrame], doubtful: pl.DataFrame) -> pl.DataFrame:
     """Users without consent. With a users table, whoever it does not list as consenting in every row has given none."""
-    if users is None:
+    users = tables["users"]
+    if users.is_empty() and doubtful.is_empty():
         return pl.DataFrame(schema={"user_id": pl.String})
-    consenting = tables["users"].filter(pl.col("personalise") & pl.col("adult").fill_null(True)).select("user_id")
-    consenting = consenting.join(users.bad(), on="user_id", how="anti")
+    consenting = users.filter(pl.col("personalise") & pl.col("adult").fill_null(True)).select("user_id")
+    consenting = consenting.join(doubtful, on="user_id", how="anti")
     everyone = pl.concat([tables[name].select("user_id") for name in ("events", "impressions", "users")]).unique()
     return everyone.join(consenting, on="user_id", how="anti").sort("user_id")

@@ -1,0 +1,398 @@
+"""Turns one file of a large table into accepted rows, rejected rows and what later checks need of them, on disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from contracts.errors import DataError
+from contracts.store import write_json
+from contracts.tables import INPUT_TABLES, RejectedRows, polars_schema
+from sources.casts import cast, faults_at, no_faults
+from sources.checks import Checked, check_values, column_faults
+from sources.files import read_batches
+from sources.mapping import Mapping, apply
+from sources.places import Part
+from sources.pseudonyms import Pseudonyms
+from sources.raw import BROKEN_ROWS, RawTable
+from sources.soundness import surely_sound
+
+WITHHELD = '{"withheld":"it may name a person who gave no consent"}'
+"""Stands for the raw row where that must not be kept."""
+SHARDS = 16
+"""A user's rows of one minute are counted when a batch holds at least 1/16 of the limit of them."""
+
+_REJECTED = polars_schema(RejectedRows)
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads minutes over the slots
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the intake goes by.
+
+    Attributes:
+        folder: the data folder, for the pictures that it names.
+        mapping: their names and units in ours.
+        now: rows beyond it by `ahead_hours` are from the future.
+        max_user_rows_per_minute: more make a bot.
+        late_days, ahead_hours: how far rows may lie before and beyond the day of their file.
+        tolerated: checks that are counted and set nothing aside.
+        sensitive_topics: events on such topics are left out.
+        is_private: what is kept names nobody: ids are pseudonyms, and rows of those without consent are left out.
+        pseudonyms: of user ids; None: ids stay as they are.
+        consenting: user_id of those who consent; None: everybody does.
+        has_clicks: clicks come in a table of their own.
+    """
+
+    folder: Path
+    mapping: Mapping
+    now: datetime
+    max_user_rows_per_minute: int = 300
+    late_days: int = 3
+    ahead_hours: float = 14.0
+    tolerated: frozenset[str] = frozenset()
+    sensitive_topics: frozenset[str] = frozenset()
+    is_private: bool = False
+    pseudonyms: Pseudonyms | None = None
+    consenting: pl.DataFrame | None = None
+    has_clicks: bool = False
+
+
+@dataclass
+class Tally:
+    """What became of the rows of one file: read = accepted + rejected; some of those accepted are left out."""
+
+    source: str
+    read: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    withheld: int = 0
+    sensitive: int = 0
+    files: int = 0
+    notes: list[str] = field(default_factory=list)
+    hours: list[int] = field(default_factory=lambda: [0] * 24)
+    inverse_propensities: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+
+
+@dataclass(frozen=True)
+class Sifted:
+    """The finished folder of one file: rows-<n>.parquet by the contract, keys-<n>.parquet beside each."""
+
+    folder: Path
+    tally: Tally
+
+    def rows(self) -> list[Path]:
+        """Files of accepted rows, in order."""
+        return [self.folder / f"rows-{number:05}.parquet" for number in range(self.tally.files)]
+
+    def keys(self, number: int) -> pl.DataFrame:
+        """Of each row of a file: row (its number in the source), key and person (hashes, u64)."""
+        return pl.read_parquet(self.folder / f"keys-{number:05}.parquet", glob=False)
+
+    def frame(self, name: str) -> pl.DataFrame:
+        """rejected, warnings, minutes (user_id, minute, rows) or days (day, rows, clicks, rejected)."""
+        return pl.read_parquet(self.folder / f"{name}.parquet", glob=False)
+
+
+def sift(table: str, part: Part, rules: Rules, folder: Path) -> Sifted:
+    """Checks a file a batch at a time, as far as rows can be judged alone, into `folder`; done before, it is read back.
+
+    Raises:
+        DataError: the file cannot be read at all.
+    """
+    done = _finished(folder)
+    if done is not None:
+        return done
+    shutil.rmtree(folder, ignore_errors=True)
+    draft = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    work = _Sieve(table, part, rules, draft)
+    for batch in read_batches(part, may_hold_line_break=partial(is_free_text, table, rules.mapping)):
+        work.take(batch)
+    work.finish()
+    draft.rename(folder)
+    return Sifted(folder, work.tally)
+
+
+def _finished(folder: Path) -> Sifted | None:
+    try:
+        return Sifted(folder, Tally(**json.loads((folder / "tally.json").read_text())))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def is_free_text(table: str, mapping: Mapping, column: str) -> bool:
+    """Whether a cell may hold a line break: text and lists may, keys, times and numbers may not."""
+    theirs = {name: ours for ours, name in mapping.of(table).columns.items()}
+    ours = theirs.get(column, column)
+    dtype = polars_schema(INPUT_TABLES[table]).get(ours, pl.String())
+    return dtype in (pl.String, pl.List(pl.String)) and not ours.endswith("_id")
+
+
+def adapted(table: str, raw: RawTable, part: Part, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The raw frame with our names and units, and the faults of doing so; raises DataError for a column at fault."""
+    mapping = rules.mapping.of(table)
+    wanted = {*INPUT_TABLES[table].columns(), *mapping.columns.values()}
+    given = {name: value for name, value in part.constants.items() if name in wanted and name not in raw.frame.columns}
+    frame = raw.frame.with_columns(pl.lit(value, dtype=pl.String).alias(name) for name, value in given.items())
+    frame, faults = apply(table, frame, mapping, source=raw.source)
+    if rules.has_clicks and table == "impressions":
+        if "clicked" in frame.columns:
+            raise DataError(
+                "has a column clicked, and there is a clicks table", where=raw.source, fix="Remove one of the two."
+            )
+        frame = frame.with_columns(clicked=pl.lit(False))
+    wrong = column_faults(table, RawTable(raw.source, raw.is_text, frame, raw.rows, raw.broken))
+    if wrong:
+        what = "; ".join(fault.what for fault in wrong)
+        raise DataError(what, where=raw.source, fix=" ".join(dict.fromkeys(fault.fix for fault in wrong)))
+    return frame, faults
+
+
+def unknown_columns(table: str, frame: pl.DataFrame) -> list[str]:
+    """A remark on columns that are not used."""
+    extra = [name for name in frame.columns if name not in INPUT_TABLES[table].columns()]
+    return [f"ignores the unknown column(s) {', '.join(map(repr, extra))}"] if extra else []
+
+
+class _Sieve:
+    """One file on its way through."""
+
+    def __init__(self, table: str, part: Part, rules: Rules, folder: Path) -> None:
+        self.table, self.part, self.rules, self.folder = table, part, rules, folder
+        self.tally = Tally(part.name)
+        self.schema = polars_schema(INPUT_TABLES[table])
+        self.rejected: list[pl.DataFrame] = []
+        self.warnings: list[pl.DataFrame] = []
+        self.minutes: list[pl.DataFrame] = []
+        self.days: list[pl.DataFrame] = []
+        self.begins, self.ends = _expected(part, rules)
+
+    def take(self, raw: RawTable) -> None:
+        """Judges one batch."""
+        frame, faults = adapted(self.table, raw, self.part, self.rules)
+        if not self.tally.read:
+            self.tally.notes = unknown_columns(self.table, frame)
+        self.tally.read += raw.read
+        rows = raw.rows
+        if self.rules.is_private:
+            if "user_id" in frame.columns:
+                frame, rows, faults = self._private(frame, rows, faults)
+            self._set_aside(raw.broken.with_columns(raw=pl.lit(WITHHELD)))
+        else:
+            self._set_aside(raw.broken)
+        good, at = self._judge(raw, frame, rows, faults)
+        good, at = self._without_sensitive(good, at)
+        if good.height:
+            self._keep(good, at)
+
+    def _private(
+        self, frame: pl.DataFrame, rows: pl.Series, faults: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame]:
+        users, unread = cast(frame["user_id"], pl.String())
+        faults = pl.concat([faults, unread])
+        if self.rules.consenting is not None:
+            named = users.is_not_null() & (users != "")
+            without = named & ~users.is_in(self.rules.consenting["user_id"].implode())
+            if without.any():
+                self.tally.withheld += int(without.sum())
+                self.tally.accepted += int(without.sum())
+                kept = ~without
+                places = kept.arg_true().cast(pl.UInt32).alias("position").to_frame().with_row_index("place")
+                faults = faults.join(places, on="position", maintain_order="left").select(
+                    pl.col("place").cast(pl.UInt32).alias("position"), "column", "reason", "check"
+                )
+                frame, rows, users = frame.filter(kept), rows.filter(kept), users.filter(kept)
+        if self.rules.pseudonyms is not None:
+            users = self.rules.pseudonyms.replace(users)
+        return frame.with_columns(users.alias("user_id")), rows, faults
+
+    def _judge(
+        self, raw: RawTable, frame: pl.DataFrame, rows: pl.Series, faults: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.Series]:
+        """Rows without a fault by the contract, and their row numbers; the others are set aside."""
+        mask = surely_sound(self.table, frame.schema, self.begins, self.ends)
+        if mask is None:
+            sound = pl.Series([False]).new_from_index(0, frame.height)
+        else:
+            sound = frame.select(mask).to_series()
+        if faults.height:
+            sound = sound.scatter(faults["position"], False)
+        if sound.all():
+            return self._typed(frame), rows
+        doubtful = ~sound
+        places = doubtful.arg_true().cast(pl.UInt32).alias("position").to_frame().with_row_index("place")
+        own = faults.join(places, on="position", maintain_order="left").select(
+            pl.col("place").cast(pl.UInt32).alias("position"), "column", "reason", "check"
+        )
+        rest = frame.filter(doubtful)
+        told = rest.select(name for name in rest.columns if name in self.schema) if self.rules.is_private else rest
+        table = RawTable(raw.source, raw.is_text, told, rows.filter(doubtful), pl.DataFrame(schema=BROKEN_ROWS))
+        values = RawTable(raw.source, raw.is_text, rest, table.rows, table.broken)
+        checked = check_values(self.table, values, self.rules.folder)
+        checked = Checked(table, checked.typed, pl.concat([checked.faults, own])).with_faults(
+            self._clock(checked.typed)
+        )
+        counted = checked.faults["check"].is_in(list(self.rules.tolerated))
+        self._warn(checked, checked.faults.filter(counted))
+        checked = Checked(table, checked.typed, checked.faults.filter(~counted))
+        self._set_aside(checked.rejected().drop("source"), checked)
+        good = checked.typed.filter(~pl.col("#position").is_in(checked.faults["position"].unique().implode()))
+        numbers = table.rows.gather(good["#position"])
+        good = good.drop("#position")
+        if not sound.any():
+            return good, numbers
+        both = pl.concat([self._typed(frame.filter(sound)), good]).with_columns(
+            pl.concat([rows.filter(sound), numbers]).alias("#row")
+        )
+        both = both.sort("#row")
+        return both.drop("#row"), both["#row"]
+
+    def _typed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.select(
+            pl.col(name).cast(dtype) if name in frame.columns else pl.lit(None, dtype=dtype).alias(name)
+            for name, dtype in self.schema.items()
+        )
+
+    def _clock(self, typed: pl.DataFrame) -> pl.DataFrame:
+        if "at" not in self.schema:
+            return no_faults()
+        at, rules = typed["at"], self.rules
+        future = at >= rules.now + timedelta(hours=rules.ahead_hours)
+        found = [faults_at(future, "at", "is later than now", check="from_the_future")]
+        if self.part.day is not None and self.begins is not None:
+            late = at < self.begins
+            words = f"is more than {rules.late_days} days older than its file's day {self.part.day}"
+            found.append(faults_at(late, "at", words, check="too_late"))
+            ahead = (at >= self.ends) & ~future
+            found.append(faults_at(ahead, "at", f"lies beyond its file's day {self.part.day}", check="clock_skew"))
+        return pl.concat(found)
+
+    def _warn(self, checked: Checked, faults: pl.DataFrame) -> None:
+        if faults.height:
+            numbers = checked.raw.rows.gather(faults["position"])
+            self.warnings.append(faults.select("column", "reason", "check", row=numbers))
+
+    def _set_aside(self, rejected: pl.DataFrame, checked: Checked | None = None) -> None:
+        if not rejected.height:
+            return
+        self.tally.rejected += rejected.height
+        self.rejected.append(rejected.select(pl.lit(self.part.name).alias("source"), pl.col(list(_REJECTED)[1:])))
+        days = pl.Series("day", [self.part.day], dtype=pl.Date).new_from_index(0, rejected.height)
+        if checked is not None and "at" in self.schema:
+            known = checked.bad().sort("#position")["at"].dt.date()
+            days = (
+                known.to_frame("day")
+                .with_columns(pl.col("day").fill_null(pl.lit(self.part.day, dtype=pl.Date)))
+                .to_series()
+            )
+        self.days.append(_by_day(days, rejected=1))
+
+    def _without_sensitive(self, good: pl.DataFrame, rows: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
+        topics = self.rules.sensitive_topics
+        if self.table != "events" or not topics or not good.height:
+            return good, rows
+        touched = good["topics"].list.eval(pl.element().is_in(list(topics))).list.any()
+        if not touched.any():
+            return good, rows
+        self.tally.sensitive += int(touched.sum())
+        self.tally.accepted += int(touched.sum())
+        return good.filter(~touched), rows.filter(~touched)
+
+    def _keep(self, good: pl.DataFrame, rows: pl.Series) -> None:
+        tally = self.tally
+        tally.accepted += good.height
+        good.write_parquet(self.folder / f"rows-{tally.files:05}.parquet", compression="lz4")
+        keys = good.select(_keys(self.table)).with_columns(row=rows)
+        keys.write_parquet(self.folder / f"keys-{tally.files:05}.parquet", compression="uncompressed", statistics=False)
+        tally.files += 1
+        if "at" not in self.schema or self.table == "clicks":
+            return
+        self._busy_minutes(good, keys["person"])
+        hours = good["at"].dt.hour().value_counts()
+        for hour, many in hours.iter_rows():
+            tally.hours[hour] += many
+        per_day = good.lazy().group_by(day=pl.col("at").dt.date())
+        if self.table == "impressions":
+            self.days.append(per_day.agg(rows=pl.len().cast(pl.Int64), clicks=pl.col("clicked").sum().cast(pl.Int64),
+                                         rejected=pl.lit(0, dtype=pl.Int64)).collect())  # fmt: skip
+            inverse = 1 / good["propensity"].drop_nulls()
+            for place, value in enumerate((len(inverse), inverse.sum(), (inverse * inverse).sum())):
+                tally.inverse_propensities[place] += float(value)
+        else:
+            self.days.append(_by_day(good["at"].dt.date(), rows=1))
+
+    def _busy_minutes(self, good: pl.DataFrame, person: pl.Series) -> None:
+        """Exact counts of the (user, minute) that reach a share of the limit; a hash finds where to look."""
+        floor = max(1, self.rules.max_user_rows_per_minute // SHARDS)
+        if good.height <= floor:
+            return
+        minute = good["at"].dt.epoch("us") // 60_000_000
+        mixed = person.to_numpy() ^ (minute.to_numpy().astype(np.uint64) * _MIX)
+        slot = (mixed >> np.uint64(44)).astype(np.int64)
+        counts = np.bincount(slot, minlength=1 << 20)
+        if counts.max() < floor:
+            return
+        busy = pl.Series((counts >= floor)[slot])
+        found = (
+            good.filter(busy)
+            .group_by("user_id", minute=pl.col("at").dt.truncate("1m"))
+            .agg(rows=pl.len().cast(pl.Int64))
+        )
+        self.minutes.append(found.filter(pl.col("rows") >= floor))
+
+    def finish(self) -> None:
+        """Writes what was set aside and the sums."""
+        assert self.tally.accepted + self.tally.rejected == self.tally.read, self.tally
+        _concat(self.rejected, _REJECTED).sort("row").write_parquet(self.folder / "rejected.parquet")
+        _concat(self.warnings, WARNINGS).write_parquet(self.folder / "warnings.parquet")
+        _concat(self.minutes, MINUTES).write_parquet(self.folder / "minutes.parquet")
+        days = _concat(self.days, DAYS).group_by("day").sum().sort("day")
+        days.write_parquet(self.folder / "days.parquet")
+        values: dict[str, Any] = dict(vars(self.tally))
+        write_json(self.folder / "tally.json", values)
+
+
+WARNINGS = {"column": pl.String(), "reason": pl.String(), "check": pl.String(), "row": pl.Int64()}
+MINUTES = {"user_id": pl.String(), "minute": pl.Datetime("us", "UTC"), "rows": pl.Int64()}
+DAYS = {"day": pl.Date(), "rows": pl.Int64(), "clicks": pl.Int64(), "rejected": pl.Int64()}
+
+
+def _expected(part: Part, rules: Rules) -> tuple[datetime | None, datetime]:
+    """The time in which rows of a file are expected."""
+    ahead = timedelta(hours=rules.ahead_hours)
+    if part.day is None:
+        return None, rules.now + ahead
+    midnight = datetime.combine(part.day, time(), UTC)
+    return midnight - timedelta(days=rules.late_days), min(midnight + timedelta(days=1) + ahead, rules.now + ahead)
+
+
+def _keys(table: str) -> list[pl.Expr]:
+    """key and person of each row, as hashes; they live and die with this version of Polars."""
+    nobody = pl.lit(0, dtype=pl.UInt64)
+    if table == "clicks":
+        return [pl.col("impression_id").hash(1).alias("key"), nobody.alias("person")]
+    person = pl.col("user_id").hash(0)
+    if table == "impressions":
+        return [pl.col("impression_id").hash(1).alias("key"), person.alias("person")]
+    key = person * 3 ^ pl.col("at").to_physical().hash(1) ^ pl.col("action").hash(2) ^ pl.col("item_id").hash(3)
+    return [key.alias("key"), person.alias("person")]
+
+
+def _by_day(days: pl.Series, *, rows: int = 0, rejected: int = 0) -> pl.DataFrame:
+    counted = days.alias("day").value_counts()
+    many = pl.col("count").cast(pl.Int64)
+    return counted.select("day", rows=many * rows, clicks=pl.lit(0, dtype=pl.Int64), rejected=many * rejected)
+
+
+def _concat(frames: list[pl.DataFrame], schema: dict[str, Any]) -> pl.DataFrame:
+    return pl.concat([pl.DataFrame(schema=schema), *(frame.select(list(schema)) for frame in frames)])
