@@ -33,6 +33,9 @@ class SourceSettings(_Frozen):
     sensitive_topics: tuple[str, ...] = Field(
         default=(), description="topics that never enter interests, embeddings or personal slates"
     )
+    key_file: Path | None = Field(
+        default=None, description="key of the pseudonyms; else ADLOOM_KEY, else adloom.key beside the runs folder"
+    )
 
 
 class FeatureSettings(_Frozen):

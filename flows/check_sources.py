@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
-from contracts.store import write_json
+from contracts.store import RunStore, code_version, write_json
 from flows.job import Job, Stage
-from sources.intake import Intake, read_folder
+from sources.intake import Intake, take_in
 
 
 def work(job: Job, folder: Path) -> None:
-    """Writes the accepted rows of consenting users, rejected_rows, reasons.json and counts.json."""
-    intake = read_folder(job.data, max_rejected_share=job.settings.sources.max_rejected_share)
-    kept = intake.consented()
-    for name, table in kept.items():
-        table.write_parquet(folder / f"{name}.parquet")
+    """Writes the accepted rows of consenting users, rejected_rows, findings, days and counts."""
+    store = RunStore(job.parts)
+    with store.locked():
+        intake = take_in(
+            job.data,
+            folder / "draft",
+            job.parts,
+            job.settings.sources,
+            pseudonyms=job.pseudonyms,
+            barred=job.barred,
+            code=code_version(("contracts", "sources")),
+        )
+        intake.require(max_rejected_share=job.settings.sources.max_rejected_share)
+        for path in sorted((folder / "draft").iterdir()):
+            target = folder / path.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            path.rename(target)
+        (folder / "draft").rmdir()
     intake.rejected.write_parquet(folder / "rejected_rows.parquet")
+    intake.days.write_parquet(folder / "days.parquet")
     write_json(folder / "reasons.json", intake.reasons().to_dicts())
-    write_json(
-        folder / "counts.json", counts(intake, {name: len(intake.tables[name]) - len(kept[name]) for name in kept})
-    )
+    write_json(folder / "findings.json", intake.findings.to_dicts())
+    write_json(folder / "counts.json", counts(intake))
 
 
-def counts(intake: Intake, withheld: dict[str, int]) -> list[dict[str, Any]]:
-    """Per table: rows read, accepted, rejected, and accepted rows withheld for want of consent."""
-    return [
-        {
-            "table": count.table,
-            "file": count.file,
-            "read": count.read,
-            "accepted": count.accepted,
-            "rejected": count.rejected,
-            "withheld": withheld.get(count.table, 0),
-        }
-        for count in intake.counts
-    ]
+def counts(intake: Intake) -> list[dict[str, Any]]:
+    """Per table: rows read, accepted, rejected, and those accepted that are left out, by why."""
+    names = ("table", "file", "read", "accepted", "rejected", "withheld", "sensitive")
+    return [{name: getattr(count, name) for name in names} for count in intake.counts]
 
 
 def read_counts(folder: Path) -> list[dict[str, Any]]:
@@ -48,16 +54,20 @@ def read_counts(folder: Path) -> list[dict[str, Any]]:
 def say(folder: Path) -> str:
     """Rows read and set aside."""
     rows = read_counts(folder)
-    read, rejected, withheld = (sum(row[name] for row in rows) for name in ("read", "rejected", "withheld"))
-    return f"{read:,} rows read, {rejected:,} set aside, {withheld:,} withheld for want of consent"
+    read, rejected, withheld, sensitive = (
+        sum(row[name] for row in rows) for name in ("read", "rejected", "withheld", "sensitive")
+    )
+    left_out = f", {sensitive:,} left out as sensitive" if sensitive else ""
+    return f"{read:,} rows read, {rejected:,} set aside, {withheld:,} withheld for want of consent{left_out}"
 
 
 STAGE = Stage(
     name="sources",
     reads=(),
-    settings=lambda settings: settings.sources.model_dump(mode="json"),
+    settings=lambda settings: settings.sources.model_dump(mode="json", exclude={"key_file"}),
     packages=("sources",),
     libraries=("polars", "dataframely"),
     work=work,
     say=say,
+    models=lambda job: {"pseudonyms": job.pseudonyms.fingerprint} if job.pseudonyms else {},
 )

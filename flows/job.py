@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from typing import Any
 
 from contracts.errors import DataError
 from contracts.settings import Settings
-from contracts.store import RunStore, StageKey, digest_of, file_hash
-from contracts.tables import INPUT_TABLES, OPTIONAL_INPUTS
+from contracts.store import RunStore, StageKey, digest_of, file_hash, write_json
+from flows.find_key import find_key
+from sources.intake import locate
+from sources.mapping import FILE as MAPPING_FILE
+from sources.pseudonyms import Pseudonyms
 
 SHIPPED = Path(__file__).resolve().parents[1] / "data" / "sample"
 """The sample that comes with the code: a small planted world and the models that fit it."""
@@ -21,6 +25,20 @@ RUNS, MODELS = Path("data/runs"), Path("data/models")
 """Where runs and learned models go, below the working directory."""
 
 _WATCHED_FOLDERS = ("images", "truth")
+_BARRED = "erased.json"
+
+
+def read_barred(folder: Path) -> frozenset[str]:
+    """The pseudonyms that were erased."""
+    try:
+        return frozenset(json.loads((folder / _BARRED).read_text(encoding="utf-8")))
+    except OSError:
+        return frozenset()
+
+
+def bar(folder: Path, pseudonym: str) -> None:
+    """Keeps one more pseudonym out of every later run."""
+    write_json(folder / _BARRED, sorted(read_barred(folder) | {pseudonym}))
 
 
 @dataclass(frozen=True)
@@ -39,24 +57,36 @@ class Job:
             raise DataError(
                 "there is no such folder", where=str(self.data), fix="Give a data folder, see data/README.md."
             )
-        present = {name: table_file(self.data, name) for name in INPUT_TABLES}
-        missing = [name for name, path in present.items() if path is None and name not in OPTIONAL_INPUTS]
-        if missing:
-            raise DataError(
-                f"it holds no {' and no '.join(missing)} table",
-                where=str(self.data),
-                fix=f"Put {missing[0]}.parquet or {missing[0]}.csv there, see data/README.md.",
-            )
-        files = [path for path in present.values() if path is not None]
+        found = {part.name: part.fingerprint for parts in locate(self.data).values() for part in parts}
+        files = [path for path in (self.data / MAPPING_FILE,) if path.is_file()]
         for name in _WATCHED_FOLDERS:
             files += sorted(path for path in (self.data / name).rglob("*") if path.is_file())
-        return {path.relative_to(self.data).as_posix(): file_hash(path) for path in files}
+        return found | {path.relative_to(self.data).as_posix(): file_hash(path) for path in files}
 
     @cached_property
     def run_id(self) -> str:
         """Named by what goes in: the same input resumes the same run, another input is another run."""
         stem = re.sub(r"[^a-z0-9]+", "-", self.data.resolve().name.lower()).strip("-") or "data"
         return f"{stem}-{digest_of(self.input_hashes)[:8]}"
+
+    @property
+    def parts(self) -> Path:
+        """Where the intake keeps what it made of each file of this data folder, from run to run."""
+        return (
+            self.runs.parent / "intake" / f"{self.run_id.rpartition('-')[0]}-{digest_of(str(self.data.resolve()))[:8]}"
+        )
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms | None:
+        """Of user ids; None in a planted world, where nobody is behind them and the truth knows them by name."""
+        if (self.data / "truth").is_dir():
+            return None
+        return Pseudonyms(find_key(self.runs.parent, self.settings.sources.key_file))
+
+    @property
+    def barred(self) -> frozenset[str]:
+        """Pseudonyms of erased users: their rows are left out should the input still hold them."""
+        return read_barred(self.runs.parent)
 
     @property
     def run(self) -> Path:
@@ -67,15 +97,6 @@ class Job:
     def store(self) -> RunStore:
         """The run's store."""
         return RunStore(self.run)
-
-
-def table_file(folder: Path, name: str) -> Path | None:
-    """The file of an input table in a data folder, Parquet before CSV; None when there is none."""
-    for suffix in (".parquet", ".csv"):
-        path = folder / f"{name}{suffix}"
-        if path.exists():
-            return path
-    return None
 
 
 @dataclass(frozen=True)

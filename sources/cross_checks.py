@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from sources.sieve import Rules, Sifted
+from sources.sieve import Rules
+from sources.sifted import Sifted
 
 FOUND = {
     "file": pl.UInt32(), "position": pl.UInt32(), "column": pl.String(), "reason": pl.String(), "check": pl.String(),

@@ -27,7 +27,8 @@ from sources.mapping import Mapping, load_mapping
 from sources.places import Part, find_parts
 from sources.pseudonyms import Pseudonyms
 from sources.raw import RawTable, raw_json
-from sources.sieve import DAYS, WITHHELD, Rules, Sifted, adapted, is_free_text, sift, unknown_columns
+from sources.sieve import DAYS, Rules, adapted, is_free_text, sift, unknown_columns
+from sources.sifted import WITHHELD, Sifted, forget, unlisted
 
 _TOP_REASONS = 3
 _EXAMPLES = 5
@@ -176,6 +177,7 @@ def take_in(
     *,
     is_private: bool = True,
     pseudonyms: Pseudonyms | None = None,
+    barred: frozenset[str] = frozenset(),
     code: str = "",
     tell: Callable[[str, int, int], None] | None = None,
 ) -> Intake:
@@ -191,14 +193,14 @@ def take_in(
         settings: how strict to be.
         is_private: leave out who gave no consent, and keep no raw row that may name a person.
         pseudonyms: of user ids; None: ids stay as they are.
+        barred: users, as they are kept, whose rows are left out: they were erased.
         code: version of what decides the result beside settings.
         tell: told the file and how many of how many are done.
 
     Raises:
         DataError: a file cannot be read at all; all such faults in one line.
     """
-    if not folder.is_dir():
-        raise DataError("is no folder", where=str(folder), fix="Give a folder with events, concepts and impressions.")
+    _require_folder(folder)
     mapping = load_mapping(folder)
     found, faults = _find_all(folder, mapping)
     unknown_checks = sorted(set(settings.tolerate) - set(tolerable()))
@@ -212,10 +214,23 @@ def take_in(
         folder=folder, mapping=mapping, now=datetime.now(UTC), is_private=is_private, pseudonyms=pseudonyms,
         max_user_rows_per_minute=settings.max_user_rows_per_minute, late_days=settings.late_days,
         ahead_hours=settings.ahead_hours, tolerated=frozenset(settings.tolerate),
-        sensitive_topics=frozenset(settings.sensitive_topics), has_clicks=bool(found["clicks"]),
+        sensitive_topics=frozenset(settings.sensitive_topics), has_clicks=bool(found["clicks"]), barred=barred,
     )  # fmt: skip
     _raise_all(folder, [*faults, *_peek(found, rules)])
     return _Work(folder, out, parts, rules, found, settings, code, tell or (lambda *_: None)).run()
+
+
+def locate(folder: Path) -> dict[str, tuple[Part, ...]]:
+    """The files of every table of a data folder. Raises DataError with all that is missing."""
+    _require_folder(folder)
+    found, faults = _find_all(folder, load_mapping(folder))
+    _raise_all(folder, faults)
+    return found
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise DataError("is no folder", where=str(folder), fix="Give a folder with events, concepts and impressions.")
 
 
 def _find_all(folder: Path, mapping: Mapping) -> tuple[dict[str, tuple[Part, ...]], list[DataError]]:
@@ -292,6 +307,7 @@ class _Work:
                 faults.append(fault)
         _raise_all(self.folder, faults)
         self._cross(held)
+        self._prune()
         frames = [frame for frame in self.rejected if frame.height]
         order = {
             part.name: place for place, part in enumerate(one for table in INPUT_TABLES for one in self.found[table])
@@ -374,11 +390,20 @@ class _Work:
             return good, 0
         consenting = good.filter(pl.col("personalise") & pl.col("adult").fill_null(True))
         consenting = consenting.join(bad, on="user_id", how="anti", maintain_order="left")
+        consenting = self._without_barred(consenting)
         self.rules = replace(self.rules, consenting=consenting.select("user_id"))
         withheld = good.height - consenting.height
         if self.rules.pseudonyms is not None:
             consenting = consenting.with_columns(self.rules.pseudonyms.replace(consenting["user_id"]))
         return consenting, withheld
+
+    def _without_barred(self, users: pl.DataFrame) -> pl.DataFrame:
+        if not self.rules.barred:
+            return users
+        kept_as = users["user_id"]
+        if self.rules.pseudonyms is not None:
+            kept_as = self.rules.pseudonyms.replace(kept_as)
+        return users.filter(~kept_as.is_in(list(self.rules.barred)))
 
     # large tables
 
@@ -388,7 +413,8 @@ class _Work:
         for number, part in enumerate(self.found[table]):
             self.tell(part.name, number, len(self.found[table]))
             try:
-                sifted.append(sift(table, part, self.rules, self.parts / table / self._key(table, part)))
+                one = sift(table, part, self.rules, self.parts / table / self._key(table, part))
+                sifted.append(self._with_consent(table, one))
             except DataError as fault:
                 faults.append(fault)
         if faults:
@@ -397,13 +423,28 @@ class _Work:
                 where=faults[0].where, fix=faults[0].fix)  # fmt: skip
         return Held(table, tuple(sifted))
 
+    def _with_consent(self, table: str, sifted: Sifted) -> Sifted:
+        """The same file without the rows of users whose consent is not, or no longer, given."""
+        if table == "clicks" or not self.rules.is_private or self.rules.consenting is None:
+            return sifted
+        gone = unlisted(sifted, self.small["users"]["user_id"])
+        return forget(sifted, gone) if len(gone) else sifted
+
+    def _prune(self) -> None:
+        """Removes what was made of files that are no longer there."""
+        for table in LARGE_INPUTS:
+            wanted = {self._key(table, part) for part in self.found[table]}
+            for path in (self.parts / table).glob("*"):
+                if path.name not in wanted:
+                    shutil.rmtree(path, ignore_errors=True)
+
     def _key(self, table: str, part: Part) -> str:
         pseudonyms = self.rules.pseudonyms
         return digest_of(
             {
                 "name": part.name, "bytes": part.fingerprint, "table": table, "code": self.code, "polars": pl.__version__,
                 "mapping": self.rules.mapping.of(table).model_dump(mode="json"), "clicks": self.rules.has_clicks,
-                "settings": self.settings.model_dump(mode="json"), "private": self.rules.is_private,
+                "settings": self.settings.model_dump(mode="json", exclude={"key_file", "max_rejected_share"}), "private": self.rules.is_private,
                 "key": pseudonyms.fingerprint if pseudonyms else None, "asked": self.rules.consenting is not None,
             }
         )[:20]  # fmt: skip

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -23,10 +22,9 @@ from sources.mapping import Mapping, apply
 from sources.places import Part
 from sources.pseudonyms import Pseudonyms
 from sources.raw import BROKEN_ROWS, RawTable
+from sources.sifted import WITHHELD, Sifted, Tally, read_sifted
 from sources.soundness import surely_sound
 
-WITHHELD = '{"withheld":"it may name a person who gave no consent"}'
-"""Stands for the raw row where that must not be kept."""
 SHARDS = 16
 """A user's rows of one minute are counted when a batch holds at least 1/16 of the limit of them."""
 
@@ -50,6 +48,7 @@ class Rules:
         pseudonyms: of user ids; None: ids stay as they are.
         consenting: user_id of those who consent; None: everybody does.
         has_clicks: clicks come in a table of their own.
+        barred: users, as they are kept, whose rows are left out: they were erased.
     """
 
     folder: Path
@@ -64,42 +63,7 @@ class Rules:
     pseudonyms: Pseudonyms | None = None
     consenting: pl.DataFrame | None = None
     has_clicks: bool = False
-
-
-@dataclass
-class Tally:
-    """What became of the rows of one file: read = accepted + rejected; some of those accepted are left out."""
-
-    source: str
-    read: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    withheld: int = 0
-    sensitive: int = 0
-    files: int = 0
-    notes: list[str] = field(default_factory=list)
-    hours: list[int] = field(default_factory=lambda: [0] * 24)
-    inverse_propensities: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-
-
-@dataclass(frozen=True)
-class Sifted:
-    """The finished folder of one file: rows-<n>.parquet by the contract, keys-<n>.parquet beside each."""
-
-    folder: Path
-    tally: Tally
-
-    def rows(self) -> list[Path]:
-        """Files of accepted rows, in order."""
-        return [self.folder / f"rows-{number:05}.parquet" for number in range(self.tally.files)]
-
-    def keys(self, number: int) -> pl.DataFrame:
-        """Of each row of a file: row (its number in the source), key and person (hashes, u64)."""
-        return pl.read_parquet(self.folder / f"keys-{number:05}.parquet", glob=False)
-
-    def frame(self, name: str) -> pl.DataFrame:
-        """rejected, warnings, minutes (user_id, minute, rows) or days (day, rows, clicks, rejected)."""
-        return pl.read_parquet(self.folder / f"{name}.parquet", glob=False)
+    barred: frozenset[str] = frozenset()
 
 
 def sift(table: str, part: Part, rules: Rules, folder: Path) -> Sifted:
@@ -108,7 +72,7 @@ def sift(table: str, part: Part, rules: Rules, folder: Path) -> Sifted:
     Raises:
         DataError: the file cannot be read at all.
     """
-    done = _finished(folder)
+    done = read_sifted(folder)
     if done is not None:
         return done
     shutil.rmtree(folder, ignore_errors=True)
@@ -121,13 +85,6 @@ def sift(table: str, part: Part, rules: Rules, folder: Path) -> Sifted:
     work.finish()
     draft.rename(folder)
     return Sifted(folder, work.tally)
-
-
-def _finished(folder: Path) -> Sifted | None:
-    try:
-        return Sifted(folder, Tally(**json.loads((folder / "tally.json").read_text())))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def is_free_text(table: str, mapping: Mapping, column: str) -> bool:
@@ -200,9 +157,12 @@ class _Sieve:
     ) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame]:
         users, unread = cast(frame["user_id"], pl.String())
         faults = pl.concat([faults, unread])
-        if self.rules.consenting is not None:
-            named = users.is_not_null() & (users != "")
-            without = named & ~users.is_in(self.rules.consenting["user_id"].implode())
+        kept_as = users if self.rules.pseudonyms is None else self.rules.pseudonyms.replace(users)
+        if self.rules.consenting is not None or self.rules.barred:
+            without = kept_as.is_in(list(self.rules.barred)).fill_null(False)
+            if self.rules.consenting is not None:
+                named = users.is_not_null() & (users != "")
+                without = without | (named & ~users.is_in(self.rules.consenting["user_id"].implode()))
             if without.any():
                 self.tally.withheld += int(without.sum())
                 self.tally.accepted += int(without.sum())
@@ -211,10 +171,8 @@ class _Sieve:
                 faults = faults.join(places, on="position", maintain_order="left").select(
                     pl.col("place").cast(pl.UInt32).alias("position"), "column", "reason", "check"
                 )
-                frame, rows, users = frame.filter(kept), rows.filter(kept), users.filter(kept)
-        if self.rules.pseudonyms is not None:
-            users = self.rules.pseudonyms.replace(users)
-        return frame.with_columns(users.alias("user_id")), rows, faults
+                frame, rows, kept_as = frame.filter(kept), rows.filter(kept), kept_as.filter(kept)
+        return frame.with_columns(kept_as.alias("user_id")), rows, faults
 
     def _judge(
         self, raw: RawTable, frame: pl.DataFrame, rows: pl.Series, faults: pl.DataFrame
