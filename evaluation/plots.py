@@ -29,7 +29,7 @@ _VARIABLES = {
     ORANGE: "var(--orange, #c8641e)",
 }
 _WIDTH = 5.0  # inches: 360 units, drawn at about that many CSS pixels on a phone
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "font.size": 12,
     "axes.edgecolor": LINE,
@@ -69,7 +69,7 @@ def charts(report: Section) -> dict[str, str]:
         "reliability": (reliability, "bins" in report["calibration"]),
         "funnel": (funnel, any(step["count"] > 0 for step in report["funnel"])),
     }
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         return {name: maker(report) for name, (maker, wanted) in makers.items() if wanted}
 
 
@@ -77,7 +77,7 @@ def gain(report: Section) -> str:
     """The difference with its interval, against 0 and the true difference."""
     primary, truth = report["primary"], _true_gain(report["estimates"])
     span = primary["difference_interval"]
-    figure, axes = _figure(1.15)
+    figure, axes = new_figure(1.15)
     axes.axvline(0, color=MUTED, linewidth=1)
     if truth is not None:
         axes.axvline(100 * truth, color=ORANGE, linewidth=1.4, linestyle=(0, (4, 3)))
@@ -95,14 +95,14 @@ def gain(report: Section) -> str:
         f"Difference of {wording.clicks(primary['difference'], span, True)} clicks per 100 slates, interval "
         f"{wording.click_span(span, True)}."
     )
-    return _svg(figure, "gain", text)
+    return as_svg(figure, "gain", text)
 
 
 def weights(report: Section) -> str:
     """How many slates carry which weight, on a log scale."""
     found = report["trust"]["overlap"]
     histogram = found["weights"]
-    figure, axes = _figure(2.7)
+    figure, axes = new_figure(2.7)
     edges = np.asarray(histogram["edges"])
     axes.bar(edges[:-1], histogram["counts"], width=np.diff(edges), align="edge", color=BLUE, linewidth=0)
     axes.axvline(1.0, color=INK, linewidth=1, linestyle=(0, (4, 3)))
@@ -120,14 +120,14 @@ def weights(report: Section) -> str:
         f"Histogram of {report['trust']['slates']:,} slate weights, worth {found['effective_size']:,.0f} equally "
         f"weighted slates; the largest weight is {found['largest_weight']:,.1f}."
     )
-    return _svg(figure, "weights", text)
+    return as_svg(figure, "weights", text)
 
 
 def estimates(report: Section) -> str:
     """Every estimator with its interval, against the logged value and the truth."""
     section = report["estimates"]
     rows = [row for row in section["rows"] if row["value"] is not None]
-    figure, axes = _figure(1.05 + 0.36 * len(rows))
+    figure, axes = new_figure(1.05 + 0.36 * len(rows))
     axes.axvline(100 * section["logged"], color=MUTED, linewidth=1)
     truth = section["true_target"]
     if truth is not None:
@@ -161,14 +161,14 @@ def estimates(report: Section) -> str:
     told = [f"{row['label']} {wording.clicks(row['value'], row['interval'])}" for row in rows]
     if truth is not None:
         told.append(f"truth {wording.clicks(truth)}")
-    return _svg(figure, "estimates", f"Estimates in clicks per 100 slates: {', '.join(told)}.")
+    return as_svg(figure, "estimates", f"Estimates in clicks per 100 slates: {', '.join(told)}.")
 
 
 def ndcg(report: Section) -> str:
     """NDCG of the ranker beside what it must beat, and what cannot be beaten."""
     section = report["ranking"]
     rows = section["rows"]
-    figure, axes = _figure(0.85 + 0.38 * len(rows))
+    figure, axes = new_figure(0.85 + 0.38 * len(rows))
     for place, row in enumerate(rows):
         known = row["ndcg_interval"]
         colour = BLUE if row["name"] == "ranker" else MUTED
@@ -185,14 +185,14 @@ def ndcg(report: Section) -> str:
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"NDCG at {section['k']}")
     told = ", ".join(f"{row['label']} {row['ndcg']:.3f}" for row in rows)
-    return _svg(figure, "ndcg", f"NDCG at {section['k']}: {told}.")
+    return as_svg(figure, "ndcg", f"NDCG at {section['k']}: {told}.")
 
 
 def reliability(report: Section) -> str:
     """Observed click rate against the predicted one, in bins of equal mass."""
     section = report["calibration"]
     bins = section["bins"]
-    figure, axes = _figure(3.2)
+    figure, axes = new_figure(3.2)
     tops = [max(b["predicted"], b["observed"], (b["observed_interval"] or {"high": 0})["high"]) for b in bins]
     top = min(100.0, 105 * max(tops)) or 1.0
     axes.plot([0, top], [0, top], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
@@ -213,13 +213,13 @@ def reliability(report: Section) -> str:
         f"Reliability curve over {len(bins)} bins: expected calibration error "
         f"{wording.percent(section['calibration_error'], 2)}."
     )
-    return _svg(figure, "reliability", text)
+    return as_svg(figure, "reliability", text)
 
 
 def funnel(report: Section) -> str:
     """Counts from the log to the pictures, on a log scale since they span orders of magnitude."""
     steps = report["funnel"]
-    figure, axes = _figure(0.35 + 0.36 * len(steps))
+    figure, axes = new_figure(0.35 + 0.36 * len(steps))
     for place, step in enumerate(steps):
         length = np.log10(max(step["count"], 1))
         axes.hlines(-place, 0, length, color=BLUE, linewidth=2)
@@ -232,7 +232,7 @@ def funnel(report: Section) -> str:
     axes.set_ylim(-len(steps) + 0.4, 0.6)
     axes.set_xlim(0, np.log10(max(step["count"] for step in steps) + 1) * 1.5 + 0.1)
     told = ", ".join(f"{step['label']} {step['count']:,}" for step in steps)
-    return _svg(figure, "funnel", f"From the log to the pictures: {told}.")
+    return as_svg(figure, "funnel", f"From the log to the pictures: {told}.")
 
 
 def _true_gain(section: Section) -> float | None:
@@ -244,7 +244,8 @@ def _several(section: Section) -> bool:
     return sum(row["value"] is not None for row in section.get("rows", [])) > 1
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
+def new_figure(height: float) -> tuple[Figure, Axes]:
+    """A figure of the page's width, `height` inches high."""
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     FigureCanvasSVG(figure)
     return figure, figure.add_subplot()
@@ -260,7 +261,7 @@ def _signed(value: float, _place: object) -> str:
     return "0" if abs(value) < 1e-12 else f"{value:+g}".replace("-", wording.MINUS)
 
 
-def _svg(figure: Figure, name: str, description: str) -> str:
+def as_svg(figure: Figure, name: str, description: str) -> str:
     """The figure as inline SVG: no metadata, ids of its own, page colours and the page's font."""
     out = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):

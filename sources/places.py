@@ -92,6 +92,22 @@ def find_parts(folder: Path, table: str, path: str | None = None) -> tuple[Part,
     return _local_parts(folder, present[0], table)
 
 
+def find_any(folder: Path) -> dict[str, tuple[Part, ...]]:
+    """The parts of whatever tables a folder holds, by name of file or folder; what is in no known format is left out."""
+    if not folder.is_dir():
+        raise DataError("is no folder", where=str(folder), fix="Give a folder with logs.")
+    found: dict[str, tuple[Part, ...]] = {}
+    for place in sorted(folder.iterdir()):
+        if place.name.startswith((".", "_")):
+            continue
+        try:
+            parts = _local_parts(folder, place, place.name)
+        except DataError:
+            continue
+        found[place.name] = parts
+    return found
+
+
 def _mapped(folder: Path, table: str, path: str) -> tuple[Part, ...]:
     place = folder / path
     if place.exists():

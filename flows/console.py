@@ -1,0 +1,19 @@
+"""Turns the name adloom into one command line: the app that every command joins, and what they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+app = App(
+    name="adloom",
+    help="Browsing logs in; personalised ads that an analyst has approved, and honest evidence of their worth, out.",
+    version_flags=["--version"],
+)
+out = Console(soft_wrap=True, highlight=False)
+Config = Annotated[Path | None, Parameter(help="Settings, TOML; see configs/default.toml.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for machines.")]
+Models = Annotated[Path, Parameter(help="Where learned models are.")]

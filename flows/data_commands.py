@@ -1,0 +1,156 @@
+"""Turns commands on data folders into worlds, published logs, checks and erasures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from contracts.settings import load_settings
+from flows.console import Config, Json, Models, app, out
+from flows.job import MODELS, RUNS
+from flows.show_progress import Bar
+
+
+@app.command
+def world(
+    folder: Path,
+    *,
+    users: Annotated[int, Parameter(help="People in it.")] = 2000,
+    days: Annotated[int, Parameter(help="Days of browsing.")] = 30,
+    seed: Annotated[int, Parameter(help="Of all that is drawn.")] = 7,
+    pictures: Annotated[int, Parameter(help="Logged pictures per concept.")] = 12,
+) -> None:
+    """Write a planted world, a simulated data folder whose truth is known.
+
+    Example: adloom world data/world --users 5000 --seed 1
+
+    Parameters
+    ----------
+    folder: A folder that is new or empty.
+    """
+    from sources.world import write_world  # noqa: PLC0415 - slow to import
+
+    with Bar() as bar:
+        made = write_world(folder, users, days, seed, pictures_per_concept=pictures, progress=bar.tell)
+    out.print(
+        f"{folder}: {made.users:,} users, {made.events:,} events, {made.impressions:,} impressions "
+        f"({made.click_rate:.1%} clicked), {made.creatives:,} pictures. All simulated. Next: adloom run {folder}"
+    )
+
+
+@app.command
+def fetch(
+    source: Literal["movielens"],
+    folder: Path,
+    *,
+    ratings: Annotated[Path, Parameter(help="Folder with u.data and u.item, or the recbole 1.2.1 wheel.")],
+    posters: Annotated[Path | None, Parameter(help="Parquet file (item_id, jpeg) or folder of <id>.jpg.")] = None,
+) -> None:
+    """Turn a published data set into a data folder.
+
+    Example: adloom fetch movielens data/ml100k --ratings ml-100k --posters posters.parquet
+
+    Parameters
+    ----------
+    source: Which data set.
+    folder: A folder that is new or empty.
+    """
+    from sources.movielens import write_movielens  # noqa: PLC0415 - slow to import
+
+    made = write_movielens(folder, ratings=ratings, posters=posters)
+    out.print(
+        f"{folder}: {made.users:,} users, {made.films:,} films, {made.events:,} events, {made.impressions:,} impressions, "
+        f"{made.posters:,} posters. A rating stands in for a click, see {folder / 'SOURCE.md'}. Next: adloom run {folder}"
+    )
+
+
+@app.command
+def check(
+    data: Path,
+    *,
+    config: Config = None,
+    page: Annotated[Path, Parameter(name="--out", help="The page to write.")] = Path("check.html"),
+    suggest_mapping: Annotated[bool, Parameter(negative="", help="Propose a mapping.toml instead.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Check a data folder and change nothing in it; exit 1 and a table of reasons if rows were set aside.
+
+    Example: adloom check data/shop
+
+    Parameters
+    ----------
+    data: The data folder.
+    """
+    from flows.inspect_data import inspect, propose_mapping  # noqa: PLC0415 - slow to import
+
+    if suggest_mapping:
+        proposal = propose_mapping(data)
+        print(proposal.text, end="")
+        for line in proposal.unsure:
+            print(f"# ? {line}")
+        return 0
+    with Bar() as bar:
+        summary = inspect(data, load_settings(config).sources, page, tell=bar.tell)
+    rejected = sum(table["rejected"] for table in summary["tables"])
+    if as_json:
+        print(json.dumps(summary))
+        return 1 if rejected else 0
+    table = Table("table", "read", "accepted", "set aside", "left out")
+    for row in summary["tables"]:
+        left_out = row["withheld"] + row["sensitive"]
+        table.add_row(
+            row["table"], *(f"{number:,}" for number in (row["read"], row["accepted"], row["rejected"], left_out))
+        )
+    out.print(table)
+    for row in summary["tables"]:
+        for note in row["notes"]:
+            out.print(f"note: {row['table']}: {note}")
+    if summary["findings"]:
+        table = Table("check", "severity", "table", "column", "reason", "rows", "first row")
+        for row in summary["findings"]:
+            first = row["examples"][0]
+            words = (row["check"], row["severity"], row["table"], row["column"], row["reason"])
+            table.add_row(*words, f"{row['rows']:,}", f"{first['source']} {first['row']:,}")
+        out.print(table)
+    out.print(summary["verdict"])
+    out.print(f"Page {page}")
+    return 1 if rejected else 0
+
+
+@app.command
+def erase(
+    user_id: str,
+    *,
+    runs: Annotated[Path, Parameter(help="Where runs are.")] = RUNS,
+    models: Models = MODELS,
+    key_file: Annotated[Path | None, Parameter(help="Key of the pseudonyms.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Forget a user everywhere that Adloom keeps rows, and stay forgetful; leaves a receipt without personal data.
+
+    Example: adloom erase customer-4711
+
+    Parameters
+    ----------
+    user_id: The id as it stands in the logs.
+    """
+    from flows.erase_user import erase_user  # noqa: PLC0415 - slow to import
+
+    receipt = erase_user(user_id, runs, models, key_file)
+    if as_json:
+        print(json.dumps(vars(receipt)))
+        return
+    if not receipt.files:
+        out.print("Nothing is left of this user. Later runs leave out what the data folders may still hold.")
+        return
+    table = Table("where", "rows removed")
+    for kind, rows in sorted(receipt.rows.items()):
+        table.add_row(kind, f"{rows:,}")
+    out.print(table)
+    for model in receipt.retrain:
+        out.print(f"Retrain: {model}")
+    out.print("The data folders are yours: remove the user there too. Until then, runs leave those rows out.")

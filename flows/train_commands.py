@@ -1,0 +1,67 @@
+"""Turns `adloom train ...` into learned models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from contracts.settings import load_settings
+from flows.console import Config, Models, app, out
+from flows.job import MODELS, SHIPPED
+from flows.show_progress import Bar
+
+train = App(name="train", help="Learn a model.")
+app.command(train)
+
+
+@train.command(name="generator")
+def train_generator(
+    data: Path | None = None,
+    *,
+    config: Config = None,
+    models: Models = MODELS,
+    steps: Annotated[int, Parameter(help="Optimiser steps.")] = 4000,
+    rows: Annotated[int, Parameter(help="Impressions per step.")] = 16,
+    learning_rate: Annotated[float, Parameter(help="At its height.")] = 1e-3,
+    from_scratch: Annotated[bool, Parameter(negative="", help="Do not start from known weights.")] = False,
+    device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to train.")] = "auto",
+) -> None:
+    """Train the generator on all logged pictures; the same command resumes a stopped training.
+
+    Example: adloom train generator data/world --steps 4000
+
+    Parameters
+    ----------
+    data: The data folder; the shipped sample when left out.
+    """
+    from flows.train_models import learn_generator  # noqa: PLC0415 - slow to import
+    from generators.training import TrainConfig  # noqa: PLC0415 - slow to import
+
+    settings = load_settings(config)
+    chosen = TrainConfig(steps=steps, rows=rows, learning_rate=learning_rate, seed=settings.seed, device=device,
+                         warmup_steps=min(200, steps))  # fmt: skip
+    with Bar() as bar:
+        version = learn_generator(data or SHIPPED, settings, models, chosen, from_scratch=from_scratch, tell=bar.tell)
+    out.print(f"Generator {version} is in use.")
+
+
+@train.command(name="space")
+def train_space(
+    data: Path | None = None,
+    *,
+    config: Config = None,
+    models: Models = MODELS,
+) -> None:
+    """Fit a new frozen space on the co-visits of a data folder; generators must be trained for it.
+
+    Example: adloom train space data/shop
+
+    Parameters
+    ----------
+    data: The data folder; the shipped sample when left out.
+    """
+    from flows.train_models import learn_space  # noqa: PLC0415 - slow to import
+
+    out.print(f"Space {learn_space(data or SHIPPED, load_settings(config), models)} is in use.")
