@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +42,30 @@ def render_check(summary: Mapping[str, Any]) -> str:
         errors=[one for one in summary["findings"] if one["severity"] == "error"],
         warnings=[one for one in summary["findings"] if one["severity"] == "warning"],
         charts={name: Markup(svg) for name, svg in charts(summary["days"]).items()},
+        outside=_outside(summary["days"]),
         style=Markup((folder / "report.css").read_text(encoding="utf-8")),
     )
 
 
 def charts(days: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """SVG of volume, clicks and rejected by day; none without days."""
+    """SVG of volume, clicks and rejected by day, from the first to the last day with accepted rows; none without."""
+    days = calendar(days)
     if not days:
         return {}
     with mpl.rc_context(STYLE):
         return {"volume": volume(days), "clicks": click_rate(days), "rejected": rejected(days)}
+
+
+def calendar(days: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Every day from the first to the last with accepted rows; days without a row in between are there with zeros."""
+    kept = {date.fromisoformat(day["day"]): day for day in days if day["events"] or day["impressions"]}
+    if not kept:
+        return []
+    first, last = min(kept), max(kept)
+    known = {date.fromisoformat(day["day"]): day for day in days}
+    every = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    nothing = {"events": 0, "impressions": 0, "clicks": 0, "rejected": 0}
+    return [known.get(day, {"day": day.isoformat(), **nothing}) for day in every]
 
 
 def volume(days: Sequence[Mapping[str, Any]]) -> str:
@@ -100,6 +114,12 @@ def rejected(days: Sequence[Mapping[str, Any]]) -> str:
     _dates(axes, days)
     total = sum(day["rejected"] for day in days)
     return as_svg(figure, "rejected", f"Rows set aside by day: {total:,} in all.")
+
+
+def _outside(days: Sequence[Mapping[str, Any]]) -> int:
+    """Rows set aside on days before the first or after the last with accepted rows."""
+    shown = {day["day"] for day in calendar(days)}
+    return sum(day["rejected"] for day in days if day["day"] not in shown)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:

@@ -202,6 +202,8 @@ def _to_list(values: pl.Series) -> tuple[pl.Series, pl.DataFrame]:
 
 def _entries(text: str) -> list[str | None] | None:
     text = text.strip()
+    if text.startswith("{"):
+        return None
     if not text.startswith("["):
         return [entry.strip() for entry in text.split("|")]
     try:
