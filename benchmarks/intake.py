@@ -92,16 +92,16 @@ def duckdb(data: Path, out: Path) -> tuple[int, int]:
 
     base = db.connect(str(out / "work.db"))
     base.execute("SET threads = 2; SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
-    key = "hash(user_id, at, action, item_id)"
+    key = 'hash(user_id, "at", action, item_id)'
     own = f"""CASE
         WHEN user_id IS NULL OR user_id = '' THEN 'user_id is missing'
         WHEN item_id IS NULL OR item_id = '' THEN 'item_id is missing'
-        WHEN at IS NULL THEN 'at is missing'
+        WHEN "at" IS NULL THEN 'at is missing'
         WHEN action IS NULL OR action NOT IN {ACTIONS} THEN 'unknown action'
         WHEN topics IS NULL OR list_contains(topics, '') OR len(list_filter(topics, lambda t: t IS NULL)) > 0 THEN 'empty topic'
         WHEN dwell_seconds < 0 OR NOT isfinite(dwell_seconds) THEN 'bad dwell_seconds'
-        WHEN at < strptime(file[-18:-9], '%Y-%m-%d') - INTERVAL {LATE_DAYS} DAY THEN 'too late'
-        WHEN at >= strptime(file[-18:-9], '%Y-%m-%d') + INTERVAL {24 + AHEAD_HOURS} HOUR THEN 'clock skew'
+        WHEN "at" < strptime(file[-18:-9], '%Y-%m-%d')::TIMESTAMPTZ - INTERVAL {LATE_DAYS} DAY THEN 'too late'
+        WHEN "at" >= strptime(file[-18:-9], '%Y-%m-%d')::TIMESTAMPTZ + INTERVAL {24 + AHEAD_HOURS} HOUR THEN 'clock skew'
         END"""
     base.execute(f"""CREATE VIEW judged AS SELECT *, {own} AS reason FROM
         (SELECT *, filename AS file FROM read_parquet('{data}/events/*.parquet', filename = true, file_row_number = true))""")
@@ -109,10 +109,10 @@ def duckdb(data: Path, out: Path) -> tuple[int, int]:
         f"""CREATE TABLE twice AS SELECT {key} AS k FROM judged WHERE reason IS NULL GROUP BY 1 HAVING count(*) > 1"""
     )
     base.execute(f"""CREATE TABLE later AS SELECT file, file_row_number FROM (
-        SELECT file, file_row_number, row_number() OVER (PARTITION BY user_id, at, action, item_id ORDER BY file, file_row_number)
+        SELECT file, file_row_number, row_number() OVER (PARTITION BY user_id, "at", action, item_id ORDER BY file, file_row_number)
         AS n FROM judged WHERE reason IS NULL AND {key} IN (SELECT k FROM twice)) WHERE n > 1""")
     base.execute(f"""CREATE TABLE bots AS SELECT DISTINCT user_id FROM (SELECT user_id FROM judged WHERE reason IS NULL
-        GROUP BY user_id, epoch_us(at) // 60000000 HAVING count(*) > {LIMIT})""")
+        GROUP BY user_id, epoch_us("at") // 60000000 HAVING count(*) > {LIMIT})""")
     base.execute(f"""COPY (SELECT j.*, coalesce(j.reason, CASE WHEN l.file IS NOT NULL THEN 'repeated' END,
             CASE WHEN b.user_id IS NOT NULL THEN 'bot' END) AS why, why IS NULL AS good
         FROM judged j LEFT JOIN later l USING (file, file_row_number) LEFT JOIN bots b ON j.user_id = b.user_id)

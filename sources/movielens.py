@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import polars as pl
 
 from contracts.errors import DataError
 from contracts.tables import Concepts, Events, Impressions, Pictures, Users, polars_schema
+from sources.data_folder import refuse_used, write_data_folder
 from sources.movielens_files import MovieLens, read_movielens
 
 LIKED = 4.0
@@ -81,8 +81,7 @@ def write_movielens(out: Path, *, ratings: Path, posters: Path | None) -> Summar
     Raises:
         DataError: `out` is in use, or an input is not what it should be.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError("is there already", where=str(out), fix="Give a new folder, or remove it.")
+    refuse_used(out)
     data = read_movielens(ratings)
     films = data.films.unique("film", keep="first", maintain_order=True).sort("film")
     rated = data.ratings.join(films.select("film", "genres"), on="film", how="left", maintain_order="left")
@@ -112,7 +111,8 @@ def write_movielens(out: Path, *, ratings: Path, posters: Path | None) -> Summar
         clicked=int(shown["clicked"].sum()),
         posters=len(pictures),
     )
-    _write(out, tables, pictures, summary)
+    text = _SOURCE.format(liked=LIKED, late=LATE_TENTHS * 10, least=MIN_RATINGS, slate=SLATE_SIZE, **asdict(summary))
+    write_data_folder(out, tables, text, {_poster_file(film): jpeg for film, jpeg in pictures.items()})
     return summary
 
 
@@ -262,21 +262,3 @@ def _read_posters(posters: Path, films: pl.DataFrame) -> dict[int, bytes]:
     if not pictures:
         raise DataError("holds no poster of any of the films", where=str(posters), fix=fix)
     return pictures
-
-
-def _write(out: Path, tables: dict[str, pl.DataFrame], pictures: dict[int, bytes], summary: Summary) -> None:
-    part = out.with_name(f".{out.name}.part")
-    text = _SOURCE.format(liked=LIKED, late=LATE_TENTHS * 10, least=MIN_RATINGS, slate=SLATE_SIZE, **asdict(summary))
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        (part / "images" / "posters").mkdir(parents=True)
-        for name, frame in tables.items():
-            frame.write_parquet(part / f"{name}.parquet")
-        for film, jpeg in sorted(pictures.items()):
-            (part / _poster_file(film)).write_bytes(jpeg)
-        (part / "SOURCE.md").write_text(text, encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        part.rename(out)
-    except OSError as error:
-        raise DataError(f"cannot be written ({error.strerror})", where=str(out), fix="Give another folder.") from error
