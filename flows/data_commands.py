@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from rich.table import Table
 
 from contracts.settings import load_settings
@@ -42,30 +43,116 @@ def world(
     )
 
 
-@app.command
-def fetch(
-    source: Literal["movielens"],
+fetch = App(name="fetch", help="Turn a published data set into a data folder with a SOURCE.md.")
+app.command(fetch)
+
+
+@fetch.command(name="movielens")
+def fetch_movielens(
     folder: Path,
     *,
     ratings: Annotated[Path, Parameter(help="Folder with u.data and u.item, or the recbole 1.2.1 wheel.")],
     posters: Annotated[Path | None, Parameter(help="Parquet file (item_id, jpeg) or folder of <id>.jpg.")] = None,
 ) -> None:
-    """Turn a published data set into a data folder.
+    """MovieLens-100K: ratings stand in for clicks.
 
     Example: adloom fetch movielens data/ml100k --ratings ml-100k --posters posters.parquet
 
     Parameters
     ----------
-    source: Which data set.
     folder: A folder that is new or empty.
     """
     from sources.movielens import write_movielens  # noqa: PLC0415 - slow to import
 
-    made = write_movielens(folder, ratings=ratings, posters=posters)
-    out.print(
-        f"{folder}: {made.users:,} users, {made.films:,} films, {made.events:,} events, {made.impressions:,} impressions, "
-        f"{made.posters:,} posters. A rating stands in for a click, see {folder / 'SOURCE.md'}. Next: adloom run {folder}"
-    )
+    _tell(folder, asdict(write_movielens(folder, ratings=ratings, posters=posters)))
+
+
+@fetch.command(name="open-bandit")
+def fetch_open_bandit(
+    folder: Path,
+    *,
+    source: Annotated[Path, Parameter(help="Folder with <policy>/<campaign>/, or the obp 0.4.1 wheel.")],
+    campaign: Annotated[Literal["all", "men", "women"], Parameter(help="Which campaign.")] = "all",
+    policy: Annotated[Literal["random", "bts"], Parameter(help="Which logging policy.")] = "random",
+) -> None:
+    """Open Bandit: fashion recommendations with their true propensities.
+
+    Example: adloom fetch open-bandit data/obd --source obp-0.4.1-py3-none-any.whl --policy bts
+
+    Parameters
+    ----------
+    folder: A folder that is new or empty.
+    """
+    from sources.open_bandit import write_open_bandit  # noqa: PLC0415 - slow to import
+
+    _tell(folder, asdict(write_open_bandit(folder, data=source, campaign=campaign, policy=policy)))
+
+
+@fetch.command(name="hillstrom")
+def fetch_hillstrom(folder: Path, *, source: Annotated[Path, Parameter(help="hillstrom.csv.")]) -> None:
+    """Hillstrom: an e-mail campaign put to customers at random.
+
+    Example: adloom fetch hillstrom data/hillstrom --source hillstrom.csv
+
+    Parameters
+    ----------
+    folder: A folder that is new or empty.
+    """
+    from sources.hillstrom import write_hillstrom  # noqa: PLC0415 - slow to import
+
+    _tell(folder, asdict(write_hillstrom(folder, data=source)))
+
+
+@fetch.command(name="msweb")
+def fetch_msweb(folder: Path, *, source: Annotated[Path, Parameter(help="Folder with anonymous-msweb.data.")]) -> None:
+    """One week of visits to a large site; the slates are invented.
+
+    Example: adloom fetch msweb data/msweb --source msweb
+
+    Parameters
+    ----------
+    folder: A folder that is new or empty.
+    """
+    from sources.msweb import write_msweb  # noqa: PLC0415 - slow to import
+
+    _tell(folder, asdict(write_msweb(folder, data=source)))
+
+
+@fetch.command(name="s3rec")
+def fetch_s3rec(folder: Path, *, source: Annotated[Path, Parameter(help="Folder with <Name>.txt.")]) -> None:
+    """Sequences of S3-Rec (Beauty, LastFM); the slates are invented.
+
+    Example: adloom fetch s3rec data/beauty --source s3rec_beauty
+
+    Parameters
+    ----------
+    folder: A folder that is new or empty.
+    """
+    from sources.s3rec import write_s3rec  # noqa: PLC0415 - slow to import
+
+    _tell(folder, asdict(write_s3rec(folder, data=source)))
+
+
+@fetch.command(name="mind")
+def fetch_mind(
+    folder: Path, *, source: Annotated[Path, Parameter(help="Folder with behaviors.tsv and news.tsv.")]
+) -> None:
+    """Microsoft News: slates as shown, in shuffled order.
+
+    Example: adloom fetch mind data/mind --source MINDsmall_train
+
+    Parameters
+    ----------
+    folder: A folder that is new or empty.
+    """
+    from sources.mind import write_mind  # noqa: PLC0415 - slow to import
+
+    _tell(folder, asdict(write_mind(folder, data=source)))
+
+
+def _tell(folder: Path, made: dict[str, int | float]) -> None:
+    counts = ", ".join(f"{number:,} {name}" for name, number in made.items() if isinstance(number, int))
+    out.print(f"{folder}: {counts}. What stands for what: {folder / 'SOURCE.md'}. Next: adloom run {folder}")
 
 
 @app.command

@@ -62,6 +62,9 @@ CHECKS: dict[str, Check] = {
     "unknown_user": Check("error", "The user is in neither events nor users.", "Add the user to users."),
     "click_without_impression": Check(
         "error", "A click names an impression that is not in the log.", "Look for lost impressions or injected clicks."),
+    "unlisted_user": Check(
+        "warning", "The user is not in the users table, so there is no consent: the row is left out.",
+        "Add the user to users, with personalise true or false."),
     # time travel and clocks
     "click_before_impression": Check(
         "error", "A click is older than its impression.", "Compare the clocks of the two senders.", True),

@@ -391,7 +391,8 @@ class _Work:
         consenting = good.filter(pl.col("personalise") & pl.col("adult").fill_null(True))
         consenting = consenting.join(bad, on="user_id", how="anti", maintain_order="left")
         consenting = self._without_barred(consenting)
-        self.rules = replace(self.rules, consenting=consenting.select("user_id"))
+        listed = pl.concat([good.select("user_id"), bad])
+        self.rules = replace(self.rules, consenting=consenting.select("user_id"), listed=listed)
         withheld = good.height - consenting.height
         if self.rules.pseudonyms is not None:
             consenting = consenting.with_columns(self.rules.pseudonyms.replace(consenting["user_id"]))
@@ -408,7 +409,7 @@ class _Work:
     # large tables
 
     def _sift(self, table: str) -> Held:
-        sifted = []
+        sifted: list[Sifted] = []
         faults: list[DataError] = []
         for number, part in enumerate(self.found[table]):
             self.tell(part.name, number, len(self.found[table]))

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from contracts.errors import DataError
-from contracts.tables import Concepts, Events, Impressions, polars_schema
+from contracts.tables import Concepts, Events, Impressions, Users, polars_schema
 from sources.data_folder import refuse_used, write_data_folder
 
 _BEHAVIOURS = ["impression", "user_id", "time", "history", "shown"]
@@ -32,6 +32,7 @@ What stands for what:
 | slot | a place in the list | **order in the file, which MIND shuffled: it is not the order on the page** |
 | concepts | ad concepts | news that were shown; topics are category and subcategory |
 | events | browsing | the history before a user's first impression, each news once; histories have no times: they stand a minute apart, ending a minute before that impression |
+| users | consent | everyone is taken to consent |
 | at | time | as written; **MIND names no time zone, it is taken for UTC** |
 
 There is no logging policy: propensity and policy are empty. Slates of one user in the same second begin microseconds
@@ -73,9 +74,11 @@ def write_mind(out: Path, *, data: Path) -> Summary:
         users=slates["user_id"].n_unique(), concepts=concepts.height, events=events.height, impressions=shown.height,
         slates=slates.height, clicked=int(shown["clicked"].sum()),
     )  # fmt: skip
-    write_data_folder(
-        out, {"events": events, "concepts": concepts, "impressions": shown}, _SOURCE.format(**asdict(summary))
-    )
+    people = slates.select("user_id").unique().sort("user_id")
+    users = Users.validate(people.with_columns(personalise=pl.lit(True), locale=pl.lit(None, dtype=pl.String),
+                                               adult=pl.lit(None, dtype=pl.Boolean)))  # fmt: skip
+    tables = {"events": events, "concepts": concepts, "impressions": shown, "users": users}
+    write_data_folder(out, tables, _SOURCE.format(**asdict(summary)))
     return summary
 
 

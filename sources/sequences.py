@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -90,7 +91,7 @@ def sequence_slates(
             at = begin - GAP * back
             shown = [*drawn[:place], found[-back], *drawn[place:]]
             rows += [(f"{user}-{back}-{slot}", user, at, slot, item, slot == place) for slot, item in enumerate(shown)]
-    schema = {"impression_id": pl.String, "user_id": pl.String, "at": pl.Datetime("us", "UTC"), "slot": pl.Int32,
+    schema: dict[str, Any] = {"impression_id": pl.String, "user_id": pl.String, "at": pl.Datetime("us", "UTC"), "slot": pl.Int32,
               "concept_id": pl.String, "clicked": pl.Boolean}  # fmt: skip
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     return Impressions.validate(

@@ -47,6 +47,7 @@ class Rules:
         is_private: what is kept names nobody: ids are pseudonyms, and rows of those without consent are left out.
         pseudonyms: of user ids; None: ids stay as they are.
         consenting: user_id of those who consent; None: everybody does.
+        listed: user_id of all in the users table, consenting or not.
         has_clicks: clicks come in a table of their own.
         barred: users, as they are kept, whose rows are left out: they were erased.
     """
@@ -62,6 +63,7 @@ class Rules:
     is_private: bool = False
     pseudonyms: Pseudonyms | None = None
     consenting: pl.DataFrame | None = None
+    listed: pl.DataFrame | None = None
     has_clicks: bool = False
     barred: frozenset[str] = frozenset()
 
@@ -163,6 +165,7 @@ class _Sieve:
             if self.rules.consenting is not None:
                 named = users.is_not_null() & (users != "")
                 without = without | (named & ~users.is_in(self.rules.consenting["user_id"].implode()))
+                self._warn_of_unlisted(users, rows, without)
             if without.any():
                 self.tally.withheld += int(without.sum())
                 self.tally.accepted += int(without.sum())
@@ -173,6 +176,18 @@ class _Sieve:
                 )
                 frame, rows, kept_as = frame.filter(kept), rows.filter(kept), kept_as.filter(kept)
         return frame.with_columns(kept_as.alias("user_id")), rows, faults
+
+    def _warn_of_unlisted(self, users: pl.Series, rows: pl.Series, without: pl.Series) -> None:
+        if self.rules.listed is None or not without.any():
+            return
+        strange = without & ~users.is_in(self.rules.listed["user_id"].implode())
+        if strange.any():
+            words = "is not in users: nobody asked for consent, the row is left out"
+            told = pl.DataFrame({"row": rows.filter(strange)}, schema={"row": pl.Int64})
+            self.warnings.append(
+                told.select(pl.lit("user_id").alias("column"), pl.lit(words).alias("reason"),
+                            pl.lit("unlisted_user").alias("check"), "row")
+            )  # fmt: skip
 
     def _judge(
         self, raw: RawTable, frame: pl.DataFrame, rows: pl.Series, faults: pl.DataFrame
@@ -269,16 +284,15 @@ class _Sieve:
     def _keep(self, good: pl.DataFrame, rows: pl.Series) -> None:
         tally = self.tally
         tally.accepted += good.height
-        good.write_parquet(self.folder / f"rows-{tally.files:05}.parquet", compression="lz4")
+        good.write_parquet(self.folder / f"rows-{tally.files:05}.parquet", compression="lz4", statistics=False)
         keys = good.select(_keys(self.table)).with_columns(row=rows)
         keys.write_parquet(self.folder / f"keys-{tally.files:05}.parquet", compression="uncompressed", statistics=False)
         tally.files += 1
         if "at" not in self.schema or self.table == "clicks":
             return
         self._busy_minutes(good, keys["person"])
-        hours = good["at"].dt.hour().value_counts()
-        for hour, many in hours.iter_rows():
-            tally.hours[hour] += many
+        hours = np.bincount(good["at"].to_physical().to_numpy() // 3_600_000_000 % 24, minlength=24)
+        tally.hours = [before + int(more) for before, more in zip(tally.hours, hours, strict=True)]
         per_day = good.lazy().group_by(day=pl.col("at").dt.date())
         if self.table == "impressions":
             self.days.append(per_day.agg(rows=pl.len().cast(pl.Int64), clicks=pl.col("clicked").sum().cast(pl.Int64),

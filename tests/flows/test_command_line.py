@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import cyclopts
 import polars as pl
 import pytest
+from markupsafe import escape
 
 from flows.command_line import app, execute
 from sources.world import write_world
@@ -72,7 +74,7 @@ def test_what_cannot_be_read_is_one_line_and_exit_2(fault: str, copy: Path, caps
 ROWS: dict[str, tuple[Callable[[Path], object], str, int]] = {
     "clicked of 7": (lambda d: rewrite(d, "impressions", lambda t: t.with_columns(clicked=pl.when(pl.int_range(pl.len()) == 3).then(7).otherwise(pl.col("clicked").cast(pl.Int64)))), "clicked", 1),
     "a propensity of 0": (lambda d: rewrite(d, "impressions", lambda t: t.with_columns(propensity=pl.when(pl.int_range(pl.len()) < 2).then(0.0).otherwise("propensity"))), "propensity", 2),
-    "a user nobody knows": (lambda d: rewrite(d, "impressions", lambda t: t.with_columns(user_id=pl.when(pl.int_range(pl.len()) == 5).then(pl.lit("nobody")).otherwise("user_id"))), "user_id", 1),
+    "a user nobody asked": (lambda d: rewrite(d, "impressions", lambda t: t.with_columns(user_id=pl.when(pl.int_range(pl.len()) == 5).then(pl.lit("nobody")).otherwise("user_id"))), "user_id", 1),
     "a missing image": (lambda d: (d / pl.read_parquet(d / "pictures.parquet")["file"][0]).unlink(), "file", 1),
     "a broken quote": (lambda d: to_csv(d, "events", lambda text: text.replace("\n", '\n"broken,row\n', 1)), "", 1),
 }  # fmt: skip
@@ -84,16 +86,32 @@ def test_a_bad_row_is_set_aside_with_its_reason_and_no_row_is_lost(
 ) -> None:
     damage, column, at_least = ROWS[fault]
     damage(copy)
-    assert execute(["check", str(copy), "--json"]) == 1
+    code = execute(["check", str(copy), "--json", "--out", str(copy.parent / "check.html")])
     found = json.loads(capsys.readouterr().out)
     assert all(t["accepted"] + t["rejected"] == t["read"] for t in found["tables"])
-    assert sum(reason["rows"] for reason in found["reasons"]) >= at_least
-    assert any(column in reason["column"] for reason in found["reasons"])
+    assert sum(finding["rows"] for finding in found["findings"]) >= at_least
+    assert any(column in finding["column"] for finding in found["findings"])
+    assert code == any(finding["severity"] == "error" for finding in found["findings"])
+    page = (copy.parent / "check.html").read_text()
+    assert all(escape(finding["reason"]) in page for finding in found["findings"])
 
 
-def test_a_sound_folder_passes(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert execute(["check", str(world)]) == 0
-    assert "every row keeps the contract" in capsys.readouterr().out
+def test_a_sound_folder_passes(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["check", str(world), "--out", str(tmp_path / "check.html")]) == 0
+    assert "rows keeps the contract" in capsys.readouterr().out
+    assert "<svg" in (tmp_path / "check.html").read_text()
+
+
+def test_a_mapping_is_proposed_and_can_be_used(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = tmp_path / "theirs"
+    shutil.copytree(world, theirs)
+    rewrite(theirs, "events", lambda t: t.select("topics", uid="user_id", ts=pl.col("at").dt.epoch("ms"), sku="item_id",
+                                                 event=pl.col("action").replace("view", "pageview")))  # fmt: skip
+    assert execute(["check", str(theirs), "--out", str(tmp_path / "check.html")]) == 2
+    capsys.readouterr()
+    assert execute(["check", str(theirs), "--suggest-mapping"]) == 0
+    (theirs / "mapping.toml").write_text(capsys.readouterr().out)
+    assert execute(["check", str(theirs), "--out", str(tmp_path / "check.html")]) == 0
 
 
 def test_an_unknown_setting_names_the_nearest_one(
