@@ -46,6 +46,7 @@ def build_report(data: ReportData) -> Report:
         "pictures": _pictures(data),
         "creatives": _creatives(data),
         "intake": [asdict(table) for table in data.intake],
+        "probes": [asdict(topic) for topic in data.probes],
         "funnel": [asdict(step) for step in data.funnel],
         "details": {
             "evaluation": data.settings.model_dump(),

@@ -76,6 +76,29 @@ class IntakeTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TopicProbe:
+    """How well a held-out classifier guesses from the embeddings who browsed a sensitive topic.
+
+    Attributes:
+        topic: its name.
+        users: with an embedding; of these, `holders` browsed the topic.
+        auc: 0.5 is guessing, 1 is certain; None when it could not be probed.
+        low, high: 95 % interval.
+        classifier: the better of those tried.
+        reason: why it could not be probed.
+    """
+
+    topic: str
+    users: int
+    holders: int
+    auc: float | None = None
+    low: float | None = None
+    high: float | None = None
+    classifier: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FunnelStep:
     """One count on the way from the log to approved pictures, such as ("Events read", 1_200_000)."""
 
@@ -120,6 +143,7 @@ class ReportData:
             is no such creative.
         picture_rows: what to show side by side.
         intake: one for each input file.
+        probes: one for each topic that is marked sensitive.
         funnel: counts from the log to the pictures, in order.
         settings_used: all settings of the run, JSON values.
         versions: of the libraries and of the code.
@@ -143,6 +167,7 @@ class ReportData:
     creative_truth: pl.DataFrame | None = None
     picture_rows: tuple[PictureRow, ...] = ()
     intake: tuple[IntakeTable, ...] = ()
+    probes: tuple[TopicProbe, ...] = ()
     funnel: tuple[FunnelStep, ...] = ()
     settings_used: Mapping[str, object] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)

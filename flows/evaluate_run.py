@@ -18,6 +18,7 @@ from flows.check_sources import read_counts
 from flows.draw_creatives import SET_ASIDE
 from flows.job import Job, Stage
 from flows.measure_truth import logged_value, oracle_of, picture_values, target_value
+from flows.probe_topics import probe_topics
 from flows.show_pictures import picture_rows
 from ranking.replay import logged_policy
 from sources.truth import Truth
@@ -74,6 +75,7 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
         not_drawn=not_drawn(run),
         picture_rows=rows,
         intake=intake(run),
+        probes=probe_topics(job),
         funnel=funnel(run, facts, slates, creatives),
         settings_used=job.settings.model_dump(mode="json"),
         versions=versions(job),
@@ -111,7 +113,7 @@ def intake(run: Path) -> tuple[IntakeTable, ...]:
             read=row["read"],
             accepted=row["accepted"],
             rejected=row["rejected"],
-            withheld=row["withheld"],
+            withheld=row["withheld"] + row["sensitive"],
             reasons={reason["reason"]: reason["rows"] for reason in reasons if reason["table"] == row["table"]},
         )
         for row in read_counts(run / "sources")
@@ -201,6 +203,7 @@ def stage_settings(settings: Settings) -> dict[str, Any]:
     return {
         "evaluation": settings.evaluation.model_dump(mode="json"),
         "ranking": settings.ranking.model_dump(mode="json"),
+        "sensitive_topics": list(settings.sources.sensitive_topics),
     }
 
 
@@ -208,7 +211,7 @@ STAGE = Stage(
     name="evaluation",
     reads=("sources", "features", "ranking", "training", "generators"),
     settings=stage_settings,
-    packages=("evaluation", "ranking"),
+    packages=("evaluation", "ranking", "sources"),
     libraries=("numpy", "polars", "matplotlib", "jinja2"),
     work=work,
     say=say,

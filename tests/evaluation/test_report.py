@@ -21,7 +21,7 @@ import evaluation
 from contracts.errors import DataError
 from contracts.settings import EvaluationSettings
 from evaluation.report import build_report, clean, render_html
-from evaluation.report_data import FunnelStep, IntakeTable, PictureCell, PictureRow, ReportData, StageTime
+from evaluation.report_data import FunnelStep, IntakeTable, PictureCell, PictureRow, ReportData, StageTime, TopicProbe
 from evaluation.schema import FIELDS
 
 SETTINGS = EvaluationSettings(bootstraps=60, min_effective_size=20)
@@ -66,6 +66,12 @@ def full(impressions: pl.DataFrame) -> ReportData:
                     "general": PictureCell(picture="p/general"),
                 },
             ),
+        ),
+        probes=(
+            TopicProbe(
+                topic="faith", users=900, holders=120, auc=0.61, low=0.55, high=0.66, classifier="logistic regression"
+            ),
+            TopicProbe(topic="health", users=900, holders=3, reason="Only 3 of 900 users hold the topic."),
         ),
         intake=(
             IntakeTable(table="events", read=10, accepted=9, rejected=1, withheld=2, reasons={"at: not a time": 1}),
