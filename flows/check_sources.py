@@ -7,31 +7,21 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from contracts.store import RunStore, code_version, write_json
+from contracts.store import write_json
+from flows.admit_rows import admit
 from flows.job import Job, Stage
-from sources.intake import Intake, take_in
+from sources.intake import Intake
 
 
 def work(job: Job, folder: Path) -> None:
     """Writes the accepted rows of consenting users, rejected_rows, findings, days and counts."""
-    store = RunStore(job.parts)
-    with store.locked():
-        intake = take_in(
-            job.data,
-            folder / "draft",
-            job.parts,
-            job.settings.sources,
-            pseudonyms=job.pseudonyms,
-            barred=job.barred,
-            code=code_version(("contracts", "sources")),
-        )
-        intake.require(max_rejected_share=job.settings.sources.max_rejected_share)
-        for path in sorted((folder / "draft").iterdir()):
-            target = folder / path.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            path.rename(target)
-        (folder / "draft").rmdir()
+    intake = admit(job, folder / "draft")
+    for path in sorted((folder / "draft").iterdir()):
+        target = folder / path.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.rename(target)
+    (folder / "draft").rmdir()
     intake.rejected.write_parquet(folder / "rejected_rows.parquet")
     intake.days.write_parquet(folder / "days.parquet")
     write_json(folder / "reasons.json", intake.reasons().to_dicts())

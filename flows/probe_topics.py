@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from evaluation.report_data import TopicProbe
+from flows.admit_rows import admitted_for_now
 from flows.job import Job
 from ranking.probe import probe, too_few
-from sources.intake import read_table, take_in
+from sources.intake import read_table
 
 
 def probe_topics(job: Job) -> tuple[TopicProbe, ...]:
@@ -44,8 +42,6 @@ def _one(topic: str, vectors: NDArray[np.float64], holders: NDArray[np.bool_], s
 def _browsers(job: Job, topics: tuple[str, ...]) -> dict[str, pl.Series]:
     """Topic -> the users, as they are kept, with an event on it."""
     open_eyed = job.settings.sources.model_copy(update={"sensitive_topics": ()})
-    with tempfile.TemporaryDirectory() as name:
-        home = Path(name)
-        found = take_in(job.data, home / "out", home / "parts", open_eyed, pseudonyms=job.pseudonyms, barred=job.barred)
-        events = read_table(found.out, "events").select("user_id", "topics")
+    with admitted_for_now(job, open_eyed) as out:
+        events = read_table(out, "events").select("user_id", "topics")
     return {topic: events.filter(pl.col("topics").list.contains(topic))["user_id"].unique() for topic in topics}

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from contracts.settings import load_settings
 from flows.console import Config, Models, app, out
-from flows.job import MODELS, SHIPPED
+from flows.job import MODELS, RUNS, SHIPPED, Job
 from flows.show_progress import Bar
 
 train = App(name="train", help="Learn a model.")
@@ -21,6 +21,7 @@ def train_generator(
     data: Path | None = None,
     *,
     config: Config = None,
+    runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
     models: Models = MODELS,
     steps: Annotated[int, Parameter(help="Optimiser steps.")] = 4000,
     rows: Annotated[int, Parameter(help="Impressions per step.")] = 16,
@@ -42,8 +43,9 @@ def train_generator(
     settings = load_settings(config)
     chosen = TrainConfig(steps=steps, rows=rows, learning_rate=learning_rate, seed=settings.seed, device=device,
                          warmup_steps=min(200, steps))  # fmt: skip
+    job = Job(data or SHIPPED, settings, runs, models)
     with Bar() as bar:
-        version = learn_generator(data or SHIPPED, settings, models, chosen, from_scratch=from_scratch, tell=bar.tell)
+        version = learn_generator(job, chosen, from_scratch=from_scratch, tell=bar.tell)
     out.print(f"Generator {version} is in use.")
 
 
@@ -52,6 +54,7 @@ def train_space(
     data: Path | None = None,
     *,
     config: Config = None,
+    runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
     models: Models = MODELS,
 ) -> None:
     """Fit a new frozen space on the co-visits of a data folder; generators must be trained for it.
@@ -64,4 +67,5 @@ def train_space(
     """
     from flows.train_models import learn_space  # noqa: PLC0415 - slow to import
 
-    out.print(f"Space {learn_space(data or SHIPPED, load_settings(config), models)} is in use.")
+    job = Job(data or SHIPPED, load_settings(config), runs, models)
+    out.print(f"Space {learn_space(job)} is in use.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -14,18 +15,15 @@ from flows import build_features, check_sources, rank_concepts
 from flows.command_line import execute
 from flows.erase_user import erase_user
 from flows.job import Job, Stage
-from sources.world import write_world
 
+WriteShop, Mentions = Callable[[Path, int], Path], Callable[[Path, str], list[str]]
 STAGES: tuple[Stage, ...] = (check_sources.STAGE, build_features.STAGE, rank_concepts.STAGE)
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+def job(tmp_path: Path, write_shop: WriteShop, monkeypatch: pytest.MonkeyPatch) -> Job:
     monkeypatch.delenv("ADLOOM_KEY", raising=False)
-    write_world(tmp_path / "shop", users=80, days=15, seed=5, pictures_per_concept=2, side=64)
-    for path in (tmp_path / "shop" / "truth").iterdir():
-        path.unlink()
-    (tmp_path / "shop" / "truth").rmdir()  # as if they were people
+    write_shop(tmp_path / "shop", 80)
     settings = parse_settings({"ranking": {"threads": 1, "rounds": 5}}, where="test")
     job = Job(tmp_path / "shop", settings, tmp_path / "runs", tmp_path / "models")
     perform(job)
@@ -39,20 +37,6 @@ def perform(job: Job) -> None:
             job.store.perform(key, lambda folder, stage=stage: stage.work(job, folder))  # type: ignore[misc]
 
 
-def mentions(home: Path, name: str) -> list[str]:
-    """Files that hold a name, in any form."""
-    found = []
-    for path in sorted(home.rglob("*")):
-        if not path.is_file() or path.name in ("erased.json", "adloom.key") or "shop" in path.parts:
-            continue
-        text = path.read_bytes()
-        if path.suffix == ".parquet":
-            text += json.dumps(pl.read_parquet(path, glob=False).to_dicts(), default=str).encode()
-        if name.encode() in text:
-            found.append(path.relative_to(home).as_posix())
-    return found
-
-
 def someone(job: Job) -> str:
     """A user with slates, by the name in the logs."""
     pseudonyms = job.pseudonyms
@@ -62,7 +46,7 @@ def someone(job: Job) -> str:
     return next(user for user in shown if pseudonyms.of(user) in drawn)
 
 
-def test_ids_of_real_logs_are_never_kept(job: Job) -> None:
+def test_ids_of_real_logs_are_never_kept(job: Job, mentions: Mentions) -> None:
     for user in pl.read_parquet(job.data / "users.parquet")["user_id"].sample(5, seed=1):
         assert mentions(job.runs.parent, user) == []
     assert (job.runs.parent / "adloom.key").stat().st_mode & 0o077 == 0
@@ -70,7 +54,7 @@ def test_ids_of_real_logs_are_never_kept(job: Job) -> None:
     assert mentions(job.runs.parent, key) == []
 
 
-def test_a_user_is_forgotten_everywhere_and_for_good(job: Job) -> None:
+def test_a_user_is_forgotten_everywhere_and_for_good(job: Job, mentions: Mentions) -> None:
     user = someone(job)
     pseudonyms = job.pseudonyms
     assert pseudonyms is not None
@@ -101,7 +85,7 @@ def test_a_user_is_forgotten_everywhere_and_for_good(job: Job) -> None:
     assert len(list((job.runs.parent / "receipts").iterdir())) == 1
 
 
-def test_an_erased_user_stays_out_while_the_data_folder_still_holds_the_rows(job: Job) -> None:
+def test_an_erased_user_stays_out_while_the_data_folder_still_holds_the_rows(job: Job, mentions: Mentions) -> None:
     user = someone(job)
     pseudonyms = job.pseudonyms
     assert pseudonyms is not None
