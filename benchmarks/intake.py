@@ -80,7 +80,7 @@ def adloom(data: Path, out: Path) -> tuple[int, int]:
     from contracts.settings import SourceSettings
     from sources.intake import take_in
 
-    found = take_in(data, out / "out", out / "parts", SourceSettings(max_user_rows_per_minute=LIMIT), is_private=False)
+    found = take_in(data, out / "out", out / "parts", SourceSettings(max_user_rows_per_minute=LIMIT))
     count = next(one for one in found.counts if one.table == "events")
     found.rejected.write_parquet(out / "rejected.parquet")
     return count.accepted, count.rejected

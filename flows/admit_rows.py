@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from contracts.settings import SourceSettings
 from contracts.store import RunStore, code_version
 from flows.job import Job
-from sources.intake import Intake, take_in
+from sources.intake import take_in
+from sources.outcome import Intake
 
 
 def admit(job: Job, out: Path) -> Intake:

@@ -10,7 +10,7 @@ from typing import Any
 from contracts.store import write_json
 from flows.admit_rows import admit
 from flows.job import Job, Stage
-from sources.intake import Intake
+from sources.outcome import Intake
 
 
 def work(job: Job, folder: Path) -> None:

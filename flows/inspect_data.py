@@ -16,7 +16,8 @@ from contracts.store import write_atomically
 from evaluation.check_page import render_check
 from sources.catalogue import CHECKS
 from sources.files import read_batches
-from sources.intake import Intake, take_in
+from sources.intake import take_in
+from sources.outcome import Intake
 from sources.places import find_any
 from sources.suggestion import Suggestion, suggest
 

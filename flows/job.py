@@ -14,7 +14,7 @@ from contracts.errors import DataError
 from contracts.settings import Settings
 from contracts.store import RunStore, StageKey, digest_of, file_hash, write_json
 from flows.find_key import find_key
-from sources.intake import locate
+from sources.inventory import locate
 from sources.mapping import FILE as MAPPING_FILE
 from sources.pseudonyms import Pseudonyms
 

@@ -10,7 +10,7 @@ from evaluation.report_data import TopicProbe
 from flows.admit_rows import admitted_for_now
 from flows.job import Job
 from ranking.probe import probe, too_few
-from sources.intake import read_table
+from sources.outcome import read_table
 
 
 def probe_topics(job: Job) -> tuple[TopicProbe, ...]:

@@ -12,7 +12,7 @@ from flows.job import Job
 from flows.prepare_examples import prepare_examples
 from flows.train_generator import SIDE, train_version
 from generators.training import Progress, TrainConfig
-from sources.intake import read_table
+from sources.outcome import read_table
 
 
 def learn_space(job: Job) -> str:

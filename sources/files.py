@@ -14,6 +14,7 @@ import polars as pl
 
 from contracts.errors import DataError
 from sources.json_lines import json_batches
+from sources.native_noise import hushed
 from sources.places import Part, far_options, file_format, is_far
 from sources.raw import BROKEN_ROWS, RawTable, broken_rows
 from sources.text_blocks import blocks
@@ -80,14 +81,20 @@ def _parquet_batches(part: Part) -> Iterator[RawTable]:
     nothing = pl.DataFrame(schema=BROKEN_ROWS)
     row = 0
     try:
-        scan = pl.scan_parquet(part.path, glob=False, hive_partitioning=False, storage_options=far_options() or None)
-        schema = scan.collect_schema()
-        for frame in scan.collect_batches(chunk_size=ROWS_PER_BATCH, maintain_order=True):
-            rows = pl.int_range(row + 1, row + frame.height + 1, dtype=pl.Int64, eager=True)
-            yield RawTable(part.name, False, frame, rows, nothing)
-            row += frame.height
+        with hushed():
+            scan = pl.scan_parquet(
+                part.path, glob=False, hive_partitioning=False, storage_options=far_options() or None
+            )
+            schema = scan.collect_schema()
+            promised = int(scan.select(pl.len()).collect().item())
+            for frame in scan.collect_batches(chunk_size=ROWS_PER_BATCH, maintain_order=True):
+                rows = pl.int_range(row + 1, row + frame.height + 1, dtype=pl.Int64, eager=True)
+                yield RawTable(part.name, False, frame, rows, nothing)
+                row += frame.height
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise damaged from error
+    if row != promised:  # a row group that cannot be decoded may end the batches without an error
+        raise damaged
     if not row:
         yield RawTable(part.name, False, pl.DataFrame(schema=schema), pl.Series("row", [], dtype=pl.Int64), nothing)
 

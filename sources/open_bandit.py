@@ -145,6 +145,9 @@ def _concepts(items: pl.DataFrame, name: str) -> pl.DataFrame:
     rows = items.select("item_id", topics=pl.concat_list(topics).list.drop_nulls())
     if rows["item_id"].is_duplicated().any() or rows["item_id"].has_nulls():
         raise DataError("has an item twice, or without id", where=name, fix=_FIX)
+    bare = rows.filter(pl.col("topics").list.len() == 0)
+    if bare.height:
+        raise DataError(f"item {bare['item_id'][0]} has no feature", where=name, fix=_FIX)
     made = [
         {
             "concept_id": item, "advertiser": "ZOZOTOWN", "topics": found, "headline": [f"Item {item}"], "body": "",

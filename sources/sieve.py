@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -12,16 +11,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from contracts.errors import DataError
 from contracts.store import write_json
 from contracts.tables import INPUT_TABLES, RejectedRows, polars_schema
 from sources.casts import cast, faults_at, no_faults
-from sources.checks import Checked, check_values, column_faults
+from sources.checks import Checked, check_values
+from sources.columns import adapted, is_free_text, unknown_columns
 from sources.files import read_batches
-from sources.mapping import Mapping, apply
 from sources.places import Part
-from sources.pseudonyms import Pseudonyms
 from sources.raw import BROKEN_ROWS, RawTable
+from sources.rules import Rules
 from sources.sifted import WITHHELD, Sifted, Tally, read_sifted
 from sources.soundness import surely_sound
 
@@ -30,42 +28,6 @@ SHARDS = 16
 
 _REJECTED = polars_schema(RejectedRows)
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads minutes over the slots
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the intake goes by.
-
-    Attributes:
-        folder: the data folder, for the pictures that it names.
-        mapping: their names and units in ours.
-        now: rows beyond it by `ahead_hours` are from the future.
-        max_user_rows_per_minute: more make a bot.
-        late_days, ahead_hours: how far rows may lie before and beyond the day of their file.
-        tolerated: checks that are counted and set nothing aside.
-        sensitive_topics: events on such topics are left out.
-        is_private: what is kept names nobody: ids are pseudonyms, and rows of those without consent are left out.
-        pseudonyms: of user ids; None: ids stay as they are.
-        consenting: user_id of those who consent; None: everybody does.
-        listed: user_id of all in the users table, consenting or not.
-        has_clicks: clicks come in a table of their own.
-        barred: users, as they are kept, whose rows are left out: they were erased.
-    """
-
-    folder: Path
-    mapping: Mapping
-    now: datetime
-    max_user_rows_per_minute: int = 300
-    late_days: int = 3
-    ahead_hours: float = 14.0
-    tolerated: frozenset[str] = frozenset()
-    sensitive_topics: frozenset[str] = frozenset()
-    is_private: bool = False
-    pseudonyms: Pseudonyms | None = None
-    consenting: pl.DataFrame | None = None
-    listed: pl.DataFrame | None = None
-    has_clicks: bool = False
-    barred: frozenset[str] = frozenset()
 
 
 def sift(table: str, part: Part, rules: Rules, folder: Path) -> Sifted:
@@ -89,40 +51,6 @@ def sift(table: str, part: Part, rules: Rules, folder: Path) -> Sifted:
     return Sifted(folder, work.tally)
 
 
-def is_free_text(table: str, mapping: Mapping, column: str) -> bool:
-    """Whether a cell may hold a line break: text and lists may, keys, times and numbers may not."""
-    theirs = {name: ours for ours, name in mapping.of(table).columns.items()}
-    ours = theirs.get(column, column)
-    dtype = polars_schema(INPUT_TABLES[table]).get(ours, pl.String())
-    return dtype in (pl.String, pl.List(pl.String)) and not ours.endswith("_id")
-
-
-def adapted(table: str, raw: RawTable, part: Part, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The raw frame with our names and units, and the faults of doing so; raises DataError for a column at fault."""
-    mapping = rules.mapping.of(table)
-    wanted = {*INPUT_TABLES[table].columns(), *mapping.columns.values()}
-    given = {name: value for name, value in part.constants.items() if name in wanted and name not in raw.frame.columns}
-    frame = raw.frame.with_columns(pl.lit(value, dtype=pl.String).alias(name) for name, value in given.items())
-    frame, faults = apply(table, frame, mapping, source=raw.source)
-    if rules.has_clicks and table == "impressions":
-        if "clicked" in frame.columns:
-            raise DataError(
-                "has a column clicked, and there is a clicks table", where=raw.source, fix="Remove one of the two."
-            )
-        frame = frame.with_columns(clicked=pl.lit(False))
-    wrong = column_faults(table, RawTable(raw.source, raw.is_text, frame, raw.rows, raw.broken))
-    if wrong:
-        what = "; ".join(fault.what for fault in wrong)
-        raise DataError(what, where=raw.source, fix=" ".join(dict.fromkeys(fault.fix for fault in wrong)))
-    return frame, faults
-
-
-def unknown_columns(table: str, frame: pl.DataFrame) -> list[str]:
-    """A remark on columns that are not used."""
-    extra = [name for name in frame.columns if name not in INPUT_TABLES[table].columns()]
-    return [f"ignores the unknown column(s) {', '.join(map(repr, extra))}"] if extra else []
-
-
 class _Sieve:
     """One file on its way through."""
 
@@ -143,12 +71,9 @@ class _Sieve:
             self.tally.notes = unknown_columns(self.table, frame)
         self.tally.read += raw.read
         rows = raw.rows
-        if self.rules.is_private:
-            if "user_id" in frame.columns:
-                frame, rows, faults = self._private(frame, rows, faults)
-            self._set_aside(raw.broken.with_columns(raw=pl.lit(WITHHELD)))
-        else:
-            self._set_aside(raw.broken)
+        if "user_id" in frame.columns:
+            frame, rows, faults = self._private(frame, rows, faults)
+        self._set_aside(raw.broken.with_columns(raw=pl.lit(WITHHELD)))
         good, at = self._judge(raw, frame, rows, faults)
         good, at = self._without_sensitive(good, at)
         if good.height:
@@ -208,7 +133,7 @@ class _Sieve:
             pl.col("place").cast(pl.UInt32).alias("position"), "column", "reason", "check"
         )
         rest = frame.filter(doubtful)
-        told = rest.select(name for name in rest.columns if name in self.schema) if self.rules.is_private else rest
+        told = rest.select(name for name in rest.columns if name in self.schema)
         table = RawTable(raw.source, raw.is_text, told, rows.filter(doubtful), pl.DataFrame(schema=BROKEN_ROWS))
         values = RawTable(raw.source, raw.is_text, rest, table.rows, table.broken)
         checked = check_values(self.table, values, self.rules.folder)

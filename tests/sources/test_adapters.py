@@ -15,11 +15,11 @@ import pytest
 from contracts.errors import DataError
 from contracts.tables import INPUT_TABLES
 from sources.hillstrom import write_hillstrom
-from sources.intake import read_folder
 from sources.mind import write_mind
 from sources.msweb import write_msweb
 from sources.open_bandit import write_open_bandit
 from sources.s3rec import write_s3rec
+from tests.sources.taken import taken
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "datasets"
 
@@ -32,8 +32,8 @@ def real(name: str) -> Path:
 
 def tables(out: Path) -> dict[str, pl.DataFrame]:
     """The tables of a data folder that keeps every contract and says where it is from."""
-    intake = read_folder(out, max_rejected_share=0)
-    assert intake.findings.is_empty(), intake.findings
+    intake = taken(out, max_rejected_share=0)
+    assert intake.intake.findings.is_empty(), intake.intake.findings
     for count in intake.counts:
         INPUT_TABLES[count.table].validate(pl.read_parquet(out / f"{count.table}.parquet"))
     text = (out / "SOURCE.md").read_text()

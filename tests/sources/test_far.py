@@ -16,7 +16,8 @@ import pytest
 from contracts.errors import DataError
 from contracts.settings import SourceSettings
 from contracts.tables import Events, Impressions
-from sources.intake import read_table, take_in
+from sources.intake import take_in
+from sources.outcome import read_table
 from sources.places import find_parts
 
 pytest.importorskip("moto")

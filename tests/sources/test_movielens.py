@@ -11,9 +11,9 @@ import pytest
 
 from contracts.errors import DataError
 from contracts.store import tree_hashes
-from sources.intake import read_folder
 from sources.movielens import SLATE_SIZE, body, headline, impressions, write_movielens
 from sources.movielens_files import GENRES, RATINGS
+from tests.sources.taken import taken
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "datasets" / "ml100k_posters"
 JPEG = b"\xff\xd8\xff\xe0 a poster"
@@ -76,7 +76,9 @@ def poster_table(folder: Path) -> Path:
 
 
 def tables(folder: Path) -> dict[str, pl.DataFrame]:
-    return read_folder(folder, max_rejected_share=0).tables
+    """The tables as written, after the intake has found nothing wrong with them."""
+    named = [count.table for count in taken(folder, max_rejected_share=0).counts]
+    return {name: pl.read_parquet(folder / f"{name}.parquet") for name in named}
 
 
 def test_both_formats_give_the_same_behaviour_and_topics(tmp_path: Path) -> None:
@@ -135,7 +137,9 @@ def test_every_rating_is_an_event_and_the_last_forty_percent_are_impressions(tmp
 
 def test_minors_and_nobody_else_are_withheld(tmp_path: Path) -> None:
     write_movielens(tmp_path / "out", ratings=published(tmp_path / "in"), posters=None)
-    assert read_folder(tmp_path / "out", max_rejected_share=0).withheld["user_id"].to_list() == ["2"]
+    intake = taken(tmp_path / "out", max_rejected_share=0)
+    assert "2" not in set(intake.tables["users"]["user_id"])
+    assert intake.count("users").withheld == 1
 
 
 def test_no_slate_sees_its_own_ratings_and_none_is_longer_than_allowed() -> None:
@@ -263,14 +267,14 @@ def test_the_source_note_says_that_it_is_a_proxy(tmp_path: Path) -> None:
 )
 def test_the_published_data_set_passes_the_intake_whole(tmp_path: Path) -> None:
     summary = write_movielens(tmp_path / "out", ratings=REAL, posters=REAL / "posters.parquet")
-    intake = read_folder(tmp_path / "out", max_rejected_share=0)
+    intake = taken(tmp_path / "out", max_rejected_share=0)
     assert intake.rejected.is_empty()
     assert (summary.users, summary.films, summary.events, summary.posters) == (943, 1682, 100_000, 1663)
-    assert intake.tables["users"].height == 943
-    shown = intake.tables["impressions"]
+    assert intake.count("users").read == 943
+    shown = pl.read_parquet(tmp_path / "out" / "impressions.parquet")
     assert shown.group_by("user_id", "at").len()["len"].max() == SLATE_SIZE
     assert shown["user_id"].n_unique() == 943
-    rated = intake.tables["events"].select("user_id", "at", concept_id="item_id")
+    rated = pl.read_parquet(tmp_path / "out" / "events.parquet").select("user_id", "at", concept_id="item_id")
     both = shown.join(rated, on=["user_id", "concept_id"], suffix="_rated")
     assert both.height == shown.height
     assert (both["at"] <= both["at_rated"]).all()

@@ -20,9 +20,11 @@ from contracts.errors import AdloomError, DataError
 from contracts.settings import SourceSettings
 from contracts.tables import Events, Impressions, polars_schema
 from sources.catalogue import CHECKS
-from sources.intake import Intake, inspect_folder, read_table, take_in
+from sources.intake import take_in
+from sources.outcome import Intake, read_table
 from sources.pseudonyms import Pseudonyms
 from sources.sieve import SHARDS
+from tests.sources.taken import taken
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -156,7 +158,7 @@ def test_a_broken_line_is_set_aside_alone_with_its_number(folder: Path, kind: st
     lines = path.read_text().splitlines()
     lines.insert(3, '{"user_id": "x", "at": ' if kind == "ndjson" else "a,b")
     path.write_text("\n".join(lines))
-    intake = take(folder, is_private=False)
+    intake = take(folder)
     assert intake.rejected.select("row", "check").rows() == [(4 if kind == "ndjson" else 3, "unreadable_row")]
     assert rows(intake, "events").height == 24
 
@@ -171,7 +173,7 @@ def test_json_values_of_the_wrong_kind_are_rejected_one_by_one(folder: Path) -> 
         {**good, "item_id": 7},
     ]
     (folder / "events.ndjson").write_text("\n".join(map(json.dumps, lines)) + "\n[1]\n\nnull\n")
-    intake = take(folder, is_private=False)
+    intake = take(folder)
     assert intake.rejected.filter(pl.col("source") == "events.ndjson").select("row", "column").rows() == [
         (2, "topics"), (3, "dwell_seconds"), (5, ""), (6, ""),
     ]  # fmt: skip
@@ -498,4 +500,4 @@ def test_a_mapping_file_makes_their_log_ours(folder: Path) -> None:
     theirs.write_parquet(folder / "events.parquet")
     (folder / "mapping.toml").write_text(MAPPED)
     assert rows(take(folder, "second"), "events").equals(before)
-    assert inspect_folder(folder).rejected.is_empty()
+    assert taken(folder).rejected.is_empty()

@@ -1,0 +1,42 @@
+"""What is held of a large table after its files were sifted one by one: walks over rows and keys, a file at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from sources.sifted import Sifted
+
+_MANY = 1 << 23
+
+
+@dataclass(frozen=True)
+class Held:
+    """A large table after its files were sifted one by one."""
+
+    table: str
+    parts: tuple[Sifted, ...]
+
+    def files(self) -> Iterator[tuple[int, Sifted, int]]:
+        """Every file of accepted rows: its number in the table, its part, its number in the part."""
+        number = 0
+        for part in self.parts:
+            for place in range(part.tally.files):
+                yield number, part, place
+                number += 1
+
+    def read(self, part: Sifted, place: int, columns: list[str]) -> pl.DataFrame:
+        """Columns of a file of accepted rows."""
+        return pl.read_parquet(part.rows()[place], columns=columns, glob=False)
+
+    def people(self) -> pl.Series:
+        """Hashes of everyone in it."""
+        found = pl.Series("person", [], dtype=pl.UInt64)
+        for _, part, place in self.files():
+            path = part.folder / f"keys-{place:05}.parquet"
+            found = pl.concat([found, pl.read_parquet(path, columns=["person"], glob=False)["person"].unique()])
+            if len(found) > _MANY:
+                found = found.unique()
+        return found.unique()
