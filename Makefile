@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := PASSIVE
 UV := $(BIN)/uv pip
 INSTALL := $(UV) install --python $(BIN)/python
 
-.PHONY: help run test lint lock drawings clean python-is-new-enough
+.PHONY: help run test bench lint lock drawings clean python-is-new-enough
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,10 @@ test: python-is-new-enough .venv/.installed-dev lint ## install, then lint, type
 	@echo "[test] tests"
 	@$(BIN)/python -m pytest
 
+bench: .venv/.installed-dev ## benchmarks beside their peers (results in benchmarks/results), and the tests that take minutes
+	@$(BIN)/python -m benchmarks.intake
+	@$(BIN)/python -m pytest -m slow
+
 lint: .venv/.installed-dev ## lint, types, import arrows, docs in step
 	@echo "[test] ruff"
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -64,4 +68,4 @@ drawings: .venv/.installed-dev ## render the product drawings again
 	@$(BIN)/python -m sources.drawings
 
 clean: ## remove what runs and tests made; the shipped sample and .venv stay
-	@rm -rf data/runs data/models .pytest_cache .mypy_cache .ruff_cache .hypothesis .prefect
+	@rm -rf data/runs data/models data/intake .pytest_cache .mypy_cache .ruff_cache .hypothesis .prefect

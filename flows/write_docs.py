@@ -14,6 +14,7 @@ from contracts.settings import Settings
 from contracts.tables import INPUT_TABLES, OPTIONAL_INPUTS, STAGE_TABLES
 from evaluation.schema import FIELDS
 from features.table import features_markdown
+from sources.catalogue import CHECKS
 
 ROOT = Path(__file__).resolve().parents[1]
 _MADE = "<!-- made by python -m flows.write_docs -->\n\n"
@@ -23,6 +24,7 @@ def pages() -> dict[str, str]:
     """Every generated page by path."""
     return {
         "docs/data-contracts.md": data_contracts(),
+        "docs/checks.md": checks(),
         "docs/features.md": _MADE + "# The ranking features\n\n" + features_markdown(),
         "docs/report.md": report_fields(),
         "configs/default.toml": default_settings(),
@@ -59,6 +61,20 @@ def _bounds(about: Any) -> str:
         if isinstance(getattr(about, name, None), int | float)
     ]
     return ", ".join(found)
+
+
+def checks() -> str:
+    """The catalogue of checks."""
+    lead = (
+        "# What the check of a data folder can find\n\nAn error sets the row aside, with its reason; a warning is counted "
+        "and the row is kept. A check marked * may be tolerated: named under `tolerate` in the settings, it is a warning.\n\n"
+        "| check | severity | what it means | what to do |\n|---|---|---|---|\n"
+    )
+    rows = "".join(
+        f"| `{name}`{'*' if check.can_be_tolerated else ''} | {check.severity} | {check.meaning} | {check.fix} |\n"
+        for name, check in CHECKS.items()
+    )
+    return _MADE + lead + rows
 
 
 def report_fields() -> str:

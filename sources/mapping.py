@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.errors import DataError, SettingsError
 from contracts.tables import ACTIONS, INPUT_TABLES, polars_schema
-from sources.casts import faults_at, no_faults
+from sources.casts import cast, faults_at, no_faults
 
 FILE = "mapping.toml"
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -172,7 +172,9 @@ def apply(table: str, frame: pl.DataFrame, mapping: TableMapping, *, source: str
         text = frame["action"].cast(pl.String)
         frame = frame.with_columns(text.replace(mapping.actions).alias("action"))
     if "topics" in frame.columns and (mapping.topic_separator or mapping.topics):
-        frame = frame.with_columns(_topics(frame["topics"], mapping).alias("topics"))
+        topics, faults = _topics(frame["topics"], mapping)
+        frame = frame.with_columns(topics.alias("topics"))
+        found.append(faults)
     return frame, pl.concat(found)
 
 
@@ -226,12 +228,14 @@ def _counted(values: pl.Series, unit: str) -> tuple[pl.Series, pl.DataFrame]:
     given = values.is_not_null() if values.dtype != pl.String else values.is_not_null() & (values != "")
     whole = values.str.strip_chars().cast(pl.Int64, strict=False) if values.dtype == pl.String else values
     per_second = _PER_SECOND[unit]
-    limit = 2**63 // 10**6 * per_second // max(per_second, 1)
     if whole.dtype.is_integer():
         number = whole.cast(pl.Int64, strict=False)
-        bounded = number.to_frame("n").select(pl.when(pl.col("n").abs() < limit * per_second if per_second < 10**6
-                                                      else pl.lit(True)).then("n")).to_series()  # fmt: skip
-        micros = bounded * (10**6 // per_second) if per_second <= 10**6 else bounded // (per_second // 10**6)
+        if per_second <= 10**6:
+            micros_each = 10**6 // per_second
+            fits = pl.col("n").is_between(-(2**63 // micros_each) + 1, 2**63 // micros_each - 1)
+            micros = number.to_frame("n").select(pl.when(fits).then(pl.col("n") * micros_each)).to_series()
+        else:
+            micros = number // (per_second // 10**6)
     else:
         micros = pl.Series([None], dtype=pl.Int64).new_from_index(0, len(values))
     decimal = values.str.strip_chars() if values.dtype == pl.String else values
@@ -257,22 +261,16 @@ def _zoned(local: pl.Series, mapping: TableMapping) -> tuple[pl.Series, pl.DataF
     return read.cast(_UTC_US).alias(local.name), pl.concat(faults)
 
 
-def _topics(values: pl.Series, mapping: TableMapping) -> pl.Series:
+def _topics(values: pl.Series, mapping: TableMapping) -> tuple[pl.Series, pl.DataFrame]:
+    """Lists of topics under our names; a text cell is split at the separator, or read as JSON or a|b."""
+    faults = no_faults()
     if values.dtype.is_numeric():
         values = values.cast(pl.String)
-    if values.dtype == pl.String and not mapping.topic_separator:
-        one_by_one = ~(values.str.starts_with("[") | values.str.contains("|", literal=True)).fill_null(False)
-        if not one_by_one.all():
-            return values  # JSON or |: told apart by the cast; taxonomies then need topic_separator
-        values = (
-            values.to_frame("t")
-            .select(pl.when(pl.col("t").is_null() | (pl.col("t") == "")).then(None).otherwise(pl.concat_list("t")))
-            .to_series()
-        )
-    elif values.dtype == pl.String:
-        separator = str(mapping.topic_separator)
-        parts = values.str.split(separator).list.eval(pl.element().str.strip_chars())
+    if values.dtype == pl.String and mapping.topic_separator:
+        parts = values.str.split(mapping.topic_separator).list.eval(pl.element().str.strip_chars())
         values = parts.list.eval(pl.element().filter(pl.element() != ""))
-    if not mapping.topics or not isinstance(values.dtype, pl.List):
-        return values
-    return values.list.eval(pl.element().cast(pl.String).replace(mapping.topics))
+    elif values.dtype == pl.String:
+        values, faults = cast(values, pl.List(pl.String))
+    if mapping.topics and isinstance(values.dtype, pl.List):
+        values = values.list.eval(pl.element().cast(pl.String).replace(mapping.topics))
+    return values, faults

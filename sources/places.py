@@ -198,6 +198,7 @@ def _delta_parts(location: str) -> tuple[Part, ...]:
         uris = sorted(table.file_uris())
     except Exception as error:  # its errors share no base class
         raise DataError(f"is no Delta table that can be read ({error})", where=location, fix="Mend it.") from error
+    _refuse_indirect(table, location)
     root = location.rstrip("/")
     parts = []
     for uri in uris:
@@ -209,6 +210,16 @@ def _delta_parts(location: str) -> tuple[Part, ...]:
             Part(f"{Path(root).name}/{inside}", path, "parquet", "", fingerprint, _day(inside, constants), constants)
         )
     return tuple(parts)
+
+
+def _refuse_indirect(table: Any, location: str) -> None:
+    """Deleted rows that still stand in their files, and columns under other names, would be read wrongly."""
+    features = set(table.protocol().reader_features or ())
+    mode = (table.metadata().configuration or {}).get("delta.columnMapping.mode", "none")
+    if "deletionVectors" in features or mode != "none":
+        what = "deletion vectors" if "deletionVectors" in features else "column mapping"
+        fix = "Write it again without, or as plain Parquet (in Spark: REORG TABLE ... APPLY (PURGE))."
+        raise DataError(f"is a Delta table with {what}, which is not read", where=location, fix=fix)
 
 
 def far_file_system(url: str) -> tuple[Any, str]:

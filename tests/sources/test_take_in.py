@@ -150,6 +150,17 @@ def test_delta_tables_and_their_partitions_are_read(folder: Path) -> None:
     assert rows(intake, "events").sort("at", "user_id").equals(before.sort("at", "user_id"))
 
 
+def test_a_delta_table_whose_files_still_hold_deleted_rows_is_refused(folder: Path) -> None:
+    deltalake = pytest.importorskip("deltalake")
+    shutil.rmtree(folder / "events")
+    deltalake.write_deltalake(str(folder / "events"), events(0).to_arrow())
+    features = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["deletionVectors"],
+                "writerFeatures": ["deletionVectors"]}  # fmt: skip
+    (folder / "events" / "_delta_log" / f"{1:020}.json").write_text(json.dumps({"protocol": features}) + "\n")
+    with pytest.raises(DataError, match="deletion vectors"):
+        take(folder)
+
+
 @pytest.mark.parametrize("kind", ["ndjson", "csv"])
 def test_a_broken_line_is_set_aside_alone_with_its_number(folder: Path, kind: str) -> None:
     shutil.rmtree(folder / "events")
