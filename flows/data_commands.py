@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from rich.table import Table
@@ -197,15 +197,24 @@ def check(
         for note in row["notes"]:
             out.print(f"note: {row['table']}: {note}")
     if summary["findings"]:
-        table = Table("check", "severity", "table", "column", "reason", "rows", "first row")
-        for row in summary["findings"]:
-            first = row["examples"][0]
-            words = (row["check"], row["severity"], row["table"], row["column"], row["reason"])
-            table.add_row(*words, f"{row['rows']:,}", f"{first['source']} {first['row']:,}")
-        out.print(table)
+        out.print(_findings(summary["findings"]))
     out.print(summary["verdict"])
     out.print(f"Page {page}")
     return 1 if rejected else 0
+
+
+def _findings(findings: list[dict[str, Any]]) -> Table:
+    """One line or more a finding: how many rows, which check, what is wrong, and where it was seen first."""
+    table = Table()
+    table.add_column("rows", justify="right", no_wrap=True)
+    table.add_column("check", no_wrap=True)
+    table.add_column("what was found, and where first", overflow="fold")
+    for row in findings:
+        first = row["examples"][0]
+        what = f"{row['table']}: {row['column']} {row['reason']}".replace(":  ", ": ")
+        kept = " (a warning)" if row["severity"] == "warning" else ""
+        table.add_row(f"{row['rows']:,}", row["check"], f"{what}{kept}\n{first['source']}, row {first['row']:,}")
+    return table
 
 
 @app.command

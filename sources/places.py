@@ -130,7 +130,7 @@ def _missing(folder: Path, table: str) -> DataError:
     return DataError(
         f"is missing, as .parquet and as .csv{hint}",
         where=table,
-        fix=f"Add {table}.parquet or {table}.csv, or say in mapping.toml where it is.",
+        fix=f"Add {table}.parquet or {table}.csv, or say in mapping.toml where it is (adloom check --suggest-mapping proposes one).",
     )
 
 

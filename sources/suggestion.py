@@ -99,7 +99,8 @@ def suggest(samples: dict[str, pl.DataFrame]) -> Suggestion:
     unsure: list[str] = []
     for table in INPUT_TABLES:
         if table in chosen:
-            lines += ["", *_lines(*chosen[table])]
+            section = _lines(*chosen[table])
+            lines += ["", *section] if len(section) > 1 else []
             unsure += [f"{table}.{name}: no column looks like it" for name in chosen[table][1].missing]
         elif table in ("events", "concepts", "impressions"):
             unsure.append(f"{table}: nothing here looks like it")
