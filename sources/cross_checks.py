@@ -127,13 +127,13 @@ def _rows_at(held: Held, wanted: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(rows).sort("#order").drop("#order")
 
 
-def unknown_references(held: Held, concepts: pl.DataFrame, people: pl.Series) -> pl.DataFrame:
+def unknown_references(held: Held, concepts: pl.DataFrame, strangers: pl.Series) -> pl.DataFrame:
     """Impressions of concepts or to users that are nowhere else, and those outside the concept's window.
 
     Args:
         held: impressions.
         concepts: accepted concepts.
-        people: hashes of the users in events and users.
+        strangers: hashes of users who are in neither events nor users.
     """
     windows = concepts.select("concept_id", "active_from", "active_until", known=pl.lit(True))
     found = [no_findings()]
@@ -145,8 +145,9 @@ def unknown_references(held: Held, concepts: pl.DataFrame, people: pl.Series) ->
         outside = (pl.col("at") < pl.col("active_from")) | (pl.col("at") >= pl.col("active_until"))
         reason = pl.lit("is outside the active window of its concept")
         found.append(_found(number, rows.filter(outside), "at", reason, "shown_outside_window"))
-        strangers = rows.filter(~part.keys(place)["person"].is_in(people.implode()))
-        found.append(_found(number, strangers, "user_id", pl.lit("is in neither events nor users"), "unknown_user"))
+        if len(strangers):
+            unknown = rows.filter(part.keys(place)["person"].is_in(strangers.implode()))
+            found.append(_found(number, unknown, "user_id", pl.lit("is in neither events nor users"), "unknown_user"))
     return pl.concat(found)
 
 

@@ -34,9 +34,22 @@ class Held:
     def people(self) -> pl.Series:
         """Hashes of everyone in it."""
         found = pl.Series("person", [], dtype=pl.UInt64)
-        for _, part, place in self.files():
-            path = part.folder / f"keys-{place:05}.parquet"
-            found = pl.concat([found, pl.read_parquet(path, columns=["person"], glob=False)["person"].unique()])
+        for persons in self._persons():
+            found = pl.concat([found, persons.unique()])
             if len(found) > _MANY:
                 found = found.unique()
         return found.unique()
+
+    def absent(self, people: pl.Series) -> pl.Series:
+        """Those of `people` (unique hashes) without a row in it; it stops reading when nobody is left."""
+        for persons in self._persons():
+            if not len(people):
+                break
+            here = persons.filter(persons.is_in(people.implode())).unique()
+            people = people.filter(~people.is_in(here.implode()))
+        return people
+
+    def _persons(self) -> Iterator[pl.Series]:
+        for _, part, place in self.files():
+            path = part.folder / f"keys-{place:05}.parquet"
+            yield pl.read_parquet(path, columns=["person"], glob=False)["person"]

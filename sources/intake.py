@@ -185,14 +185,15 @@ class _Work:
         """What shows only across rows, files and tables; then the accepted rows are written."""
         events, impressions = held["events"], held["impressions"]
         users = self.small.frames["users"].select(pl.col("user_id").hash(0))["user_id"]
-        known = pl.concat([events.people(), users]).unique()
+        shown = impressions.people()
+        strangers = events.absent(shown.filter(~shown.is_in(users.implode())))
         again = cross.repeated_impressions(impressions)
         lost = {
             "events": pl.concat([cross.bots(events, self.rules), cross.repeated_events(events)]),
             "impressions": pl.concat(
                 [
                     again,
-                    cross.unknown_references(impressions, self.small.frames["concepts"], known),
+                    cross.unknown_references(impressions, self.small.frames["concepts"], strangers),
                     cross.bots(impressions, self.rules),
                     cross.slates(impressions, again),
                 ]

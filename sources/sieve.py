@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -43,10 +44,11 @@ def sift(table: str, part: Part, rules: Rules, folder: Path) -> Sifted:
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    work = _Sieve(table, part, rules, draft)
-    for batch in read_batches(part, may_hold_line_break=partial(is_free_text, table, rules.mapping)):
-        work.take(batch)
-    work.finish()
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        work = _Sieve(table, part, rules, draft, writer)
+        for batch in read_batches(part, may_hold_line_break=partial(is_free_text, table, rules.mapping)):
+            work.take(batch)
+        work.finish()
     draft.rename(folder)
     return Sifted(folder, work.tally)
 
@@ -54,8 +56,9 @@ def sift(table: str, part: Part, rules: Rules, folder: Path) -> Sifted:
 class _Sieve:
     """One file on its way through."""
 
-    def __init__(self, table: str, part: Part, rules: Rules, folder: Path) -> None:
-        self.table, self.part, self.rules, self.folder = table, part, rules, folder
+    def __init__(self, table: str, part: Part, rules: Rules, folder: Path, writer: ThreadPoolExecutor) -> None:
+        self.table, self.part, self.rules, self.folder, self.writer = table, part, rules, folder, writer
+        self.writing: Future[None] | None = None
         self.tally = Tally(part.name)
         self.schema = polars_schema(INPUT_TABLES[table])
         self.rejected: list[pl.DataFrame] = []
@@ -209,7 +212,9 @@ class _Sieve:
     def _keep(self, good: pl.DataFrame, rows: pl.Series) -> None:
         tally = self.tally
         tally.accepted += good.height
-        good.write_parquet(self.folder / f"rows-{tally.files:05}.parquet", compression="lz4", statistics=False)
+        self._wait()  # one batch is written while the next is judged
+        path = self.folder / f"rows-{tally.files:05}.parquet"
+        self.writing = self.writer.submit(good.write_parquet, path, compression="lz4", statistics=False)
         keys = good.select(_keys(self.table)).with_columns(row=rows)
         keys.write_parquet(self.folder / f"keys-{tally.files:05}.parquet", compression="uncompressed", statistics=False)
         tally.files += 1
@@ -247,8 +252,13 @@ class _Sieve:
         )
         self.minutes.append(found.filter(pl.col("rows") >= floor))
 
+    def _wait(self) -> None:
+        if self.writing is not None:
+            self.writing.result()
+
     def finish(self) -> None:
         """Writes what was set aside and the sums."""
+        self._wait()
         assert self.tally.accepted + self.tally.rejected == self.tally.read, self.tally
         _concat(self.rejected, _REJECTED).sort("row").write_parquet(self.folder / "rejected.parquet")
         _concat(self.warnings, WARNINGS).write_parquet(self.folder / "warnings.parquet")
