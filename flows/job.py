@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import DataError
 from contracts.settings import Settings
 from contracts.store import RunStore, StageKey, digest_of, file_hash, write_json
 from flows.find_key import find_key
@@ -53,10 +52,6 @@ class Job:
     @cached_property
     def input_hashes(self) -> dict[str, str]:
         """SHA-256 of every file that the batch may read, by path relative to the data folder."""
-        if not self.data.is_dir():
-            raise DataError(
-                "there is no such folder", where=str(self.data), fix="Give a data folder, see data/README.md."
-            )
         found = {part.name: part.fingerprint for parts in locate(self.data).values() for part in parts}
         files = [path for path in (self.data / MAPPING_FILE,) if path.is_file()]
         for name in _WATCHED_FOLDERS:

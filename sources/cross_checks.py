@@ -16,7 +16,7 @@ FOUND = {
 }  # fmt: skip
 """Columns of a frame of faults across files: which file of `Held.files`, which of its rows, and what is wrong."""
 
-_SORT_AT_ONCE = 1 << 23
+_SORT_AT_ONCE = 1 << 24
 _SLACK = 1e-6
 
 
@@ -79,7 +79,7 @@ def _twice(held: Held) -> pl.Series:
             key = pl.read_parquet(path, columns=["key"], glob=False, memory_map=False)["key"]
             keys.append(key if passes == 1 else key.filter(key % passes == turn))
         if keys:
-            ordered = np.sort(pl.concat(keys).to_numpy())
+            ordered = pl.concat(keys).sort().to_numpy()
             found.append(pl.Series("key", np.unique(ordered[1:][ordered[1:] == ordered[:-1]]), dtype=pl.UInt64))
     return pl.concat(found)
 

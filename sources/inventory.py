@@ -21,7 +21,10 @@ def locate(folder: Path) -> dict[str, tuple[Part, ...]]:
 def require_folder(folder: Path) -> None:
     """Raises DataError when there is no such folder."""
     if not folder.is_dir():
-        raise DataError("is no folder", where=str(folder), fix="Give a folder with events, concepts and impressions.")
+        fix = "Give a folder with events, concepts and impressions."
+        if folder.parts[:1] in (("s3:",), ("gs:",), ("az:",)):
+            fix = "Name buckets under path in the mapping.toml of a folder here, see docs/sources.md."
+        raise DataError("is no folder", where=str(folder), fix=fix)
 
 
 def inventory(folder: Path, mapping: Mapping) -> tuple[dict[str, tuple[Part, ...]], list[DataError]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
@@ -16,6 +17,7 @@ _PANIC = b"panicked at "
 class _Hush:
     """The state of the process: how many hold their breath, and where stderr really is."""
 
+    lock = threading.Lock()
     depth = 0
     real = -1
     python: IO[str] | None = None
@@ -28,11 +30,13 @@ def hushed() -> Iterator[None]:
 
     Afterwards they are printed, unless they tell of a panic. May be entered several times, in any order.
     """
-    _begin()
+    with _Hush.lock:
+        _begin()
     try:
         yield
     finally:
-        _end()
+        with _Hush.lock:
+            _end()
 
 
 def _begin() -> None:

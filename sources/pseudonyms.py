@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import threading
 
 import polars as pl
 
@@ -18,7 +19,7 @@ class Pseudonyms:
     """BLAKE2b (RFC 7693) of a user id under a secret key, 128 bits, hexadecimal, after "u-".
 
     The same id under the same key is the same pseudonym, in every table and on every day. Those met before are kept
-    in memory, so that each id is hashed once.
+    in memory, so that each id is hashed once. Threads may share one.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -30,6 +31,7 @@ class Pseudonyms:
                 fix="Give a random key, such as 32 bytes from `openssl rand -hex 32`.",
             )
         self._key = hashlib.blake2b(key, person=b"adloom users").digest()
+        self._lock = threading.Lock()
         self._known = pl.DataFrame(schema={"user_id": pl.String, "pseudonym": pl.String})
 
     @property
@@ -47,9 +49,11 @@ class Pseudonyms:
         """(N,) ids as (N,) pseudonyms, null where the id is null."""
         frame = users.alias("user_id").to_frame()
         joined = frame.join(self._known, on="user_id", how="left", maintain_order="left")
-        new = joined.filter(pl.col("pseudonym").is_null() & pl.col("user_id").is_not_null())["user_id"].unique()
-        if len(new):
-            hashed = pl.Series("pseudonym", [self.of(user) for user in new.to_list()], dtype=pl.String)
-            self._known = pl.concat([self._known, pl.DataFrame([new, hashed])])
-            joined = frame.join(self._known, on="user_id", how="left", maintain_order="left")
+        new = joined.filter(pl.col("pseudonym").is_null() & pl.col("user_id").is_not_null()).select("user_id").unique()
+        if new.height:
+            with self._lock:
+                new = new.join(self._known, on="user_id", how="anti")  # another thread may have met them meanwhile
+                hashed = pl.Series("pseudonym", [self.of(user) for user in new["user_id"].to_list()], dtype=pl.String)
+                known = self._known = pl.concat([self._known, new.with_columns(hashed)])
+            joined = frame.join(known, on="user_id", how="left", maintain_order="left")
         return joined["pseudonym"].alias(users.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,7 +10,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from contracts.settings import SourceSettings
-from contracts.tables import INPUT_TABLES
+from contracts.tables import INPUT_TABLES, RejectedRows, polars_schema
 from sources.intake import take_in
 from sources.outcome import Intake, TableCount, read_table
 
@@ -40,3 +41,21 @@ def taken(folder: Path, *, max_rejected_share: float | None = None) -> Taken:
         if max_rejected_share is not None:
             intake.require(max_rejected_share=max_rejected_share)
         return Taken(intake, {table: read_table(intake.out, table) for table in INPUT_TABLES})
+
+
+def accounted(found: Taken) -> None:
+    """Every row that was read was accepted or set aside, once; what was accepted keeps its contract."""
+    RejectedRows.validate(found.rejected)
+    for count in found.counts:
+        (name,) = count.files
+        aside = found.rejected.filter(pl.col("source") == name)
+        assert count.accepted + count.rejected == count.read
+        assert count.accepted == found.tables[count.table].height + count.withheld + count.sensitive
+        assert count.rejected == aside.height
+        assert aside["row"].is_unique().all()
+        assert aside["row"].is_between(1, count.read).all()
+    for table, schema in INPUT_TABLES.items():
+        assert found.tables[table].schema == polars_schema(schema)
+        schema.validate(found.tables[table])
+    for raw in found.rejected["raw"]:
+        json.loads(raw)

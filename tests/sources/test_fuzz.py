@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import AdloomError
-from contracts.tables import INPUT_TABLES, LARGE_INPUTS, RejectedRows, polars_schema
+from contracts.tables import LARGE_INPUTS
 from flows.command_line import execute
 from sources.hillstrom import write_hillstrom
 from sources.mind import write_mind
@@ -34,7 +34,8 @@ from sources.movielens import write_movielens
 from sources.msweb import write_msweb
 from sources.open_bandit import write_open_bandit
 from sources.s3rec import write_s3rec
-from tests.sources.taken import Taken, taken
+from tests.sources.packing import packed
+from tests.sources.taken import accounted, taken
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "datasets"
@@ -89,20 +90,13 @@ def as_text(frame: pl.DataFrame, kind: str) -> bytes:
     """A table in a text format, packed as its name says."""
     times = [pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") for name, dtype in frame.schema.items()
              if isinstance(dtype, pl.Datetime)]  # fmt: skip
-    frame, (plain, _, packing) = frame.with_columns(times), kind.partition(".")
+    frame, (plain, _, _) = frame.with_columns(times), kind.partition(".")
     if plain == "ndjson":
         content = frame.write_ndjson().encode()
     else:
         lists = [pl.col(name).list.join("|") for name, dtype in frame.schema.items() if dtype == pl.List(pl.String)]
         content = frame.with_columns(lists).write_csv(separator="\t" if plain == "tsv" else ",").encode()
-    if packing == "gz":
-        return gzip.compress(content)
-    if packing == "zst":
-        sink = pa.BufferOutputStream()
-        with pa.CompressedOutputStream(sink, "zstd") as stream:
-            stream.write(content)
-        return bytes(sink.getvalue())
-    return content
+    return packed(content, kind)
 
 
 @pytest.fixture(scope="module")
@@ -153,10 +147,9 @@ def spoil(pristine: Path, home: Path, number: int, tables: dict[str, pl.DataFram
         path.write_bytes(wound(path.read_bytes(), rng))
         return table, path
     content = as_text(tables[table], kind)
-    packed = kind.endswith((".gz", ".zst"))
-    if packed and rng.random() < 0.5:  # damage within, sound packing
+    if kind.endswith((".gz", ".zst")) and rng.random() < 0.5:  # damage within, sound packing
         plain = wound(as_text(tables[table], kind.partition(".")[0]), rng)
-        content = repack(plain, kind)
+        content = packed(plain, kind)
     else:
         content = wound(content, rng)
     path.write_bytes(content)
@@ -169,15 +162,6 @@ def unclicked(home: Path) -> None:
     frame = pl.read_parquet(path, memory_map=False).drop("clicked")
     path.unlink()
     frame.write_parquet(path)
-
-
-def repack(plain: bytes, kind: str) -> bytes:
-    if kind.endswith(".gz"):
-        return gzip.compress(plain)
-    sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, "zstd") as stream:
-        stream.write(plain)
-    return bytes(sink.getvalue())
 
 
 # what must hold
@@ -211,24 +195,6 @@ def rows_in(path: Path) -> tuple[int, bool] | None:
     if ".ndjson" in kind:
         return len(lines), True
     return len(lines) - 1, b'"' not in content
-
-
-def accounted(found: Taken) -> None:
-    """Every row that was read was accepted or set aside, once; what was accepted keeps its contract."""
-    RejectedRows.validate(found.rejected)
-    for count in found.counts:
-        (name,) = count.files
-        aside = found.rejected.filter(pl.col("source") == name)
-        assert count.accepted + count.rejected == count.read
-        assert count.accepted == found.tables[count.table].height + count.withheld + count.sensitive
-        assert count.rejected == aside.height
-        assert aside["row"].is_unique().all()
-        assert aside["row"].is_between(1, count.read).all()
-    for table, schema in INPUT_TABLES.items():
-        assert found.tables[table].schema == polars_schema(schema)
-        schema.validate(found.tables[table])
-    for raw in found.rejected["raw"]:
-        json.loads(raw)
 
 
 def attempted(work: Callable[[], Any]) -> tuple[Any, AdloomError | None]:

@@ -12,8 +12,7 @@ import polars as pl
 import pytest
 
 from contracts.errors import DataError
-from contracts.tables import INPUT_TABLES, RejectedRows, polars_schema
-from tests.sources.taken import Taken, taken
+from tests.sources.taken import accounted, taken
 
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)
 STAMP = "2024-05-01T12:00:00Z"
@@ -61,33 +60,15 @@ def replace(folder: Path, table: str, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def check(intake: Taken) -> None:
-    """What holds for every intake."""
-    RejectedRows.validate(intake.rejected)
-    for count in intake.counts:
-        rejected = intake.rejected.filter(pl.col("source") == count.file)
-        assert count.accepted == intake.tables[count.table].height + count.withheld + count.sensitive
-        assert count.rejected == rejected.height
-        assert count.accepted + count.rejected == count.read
-        assert rejected["row"].is_unique().all()
-        assert rejected["row"].is_between(1, count.read).all()
-    for table, schema in INPUT_TABLES.items():
-        assert intake.tables[table].schema == polars_schema(schema)
-        schema.validate(intake.tables[table])
-    for raw in intake.rejected["raw"]:
-        json.loads(raw)
-    assert intake.intake.reasons()["rows"].sum() == intake.rejected.height
-
-
 def rejected(folder: Path) -> list[tuple[str, int, str, str]]:
     intake = taken(folder)
-    check(intake)
+    accounted(intake)
     return intake.rejected.select("source", "row", "column", "reason").rows()
 
 
 def test_a_valid_folder_is_taken_whole(folder: Path) -> None:
     intake = taken(folder, max_rejected_share=0)
-    check(intake)
+    accounted(intake)
     assert intake.rejected.is_empty()
     assert [(count.table, count.read) for count in intake.counts] == [
         ("events", 8), ("concepts", 3), ("impressions", 8), ("users", 8), ("pictures", 3)
@@ -115,7 +96,7 @@ def test_users_and_pictures_may_be_missing(folder: Path) -> None:
     (folder / "users.csv").unlink()
     (folder / "pictures.csv").unlink()
     intake = taken(folder, max_rejected_share=0)
-    check(intake)
+    accounted(intake)
     assert intake.tables["users"].is_empty()
     assert not any(count.withheld for count in intake.counts)
 
@@ -287,7 +268,7 @@ def test_values_of_another_dtype_are_cast_where_nothing_is_lost(folder: Path, co
     before = taken(folder).tables["impressions"]
     as_parquet(folder, "impressions", **columns)
     after = taken(folder, max_rejected_share=0)
-    check(after)
+    accounted(after)
     assert after.tables["impressions"].equals(before)
 
 
@@ -353,6 +334,8 @@ def test_a_damaged_parquet_and_a_folder_that_is_none_are_data_errors(folder: Pat
         taken(folder)
     with pytest.raises(DataError, match="is no folder"):
         taken(folder / "nowhere")
+    with pytest.raises(DataError, match=r"Name buckets under path in the mapping\.toml"):
+        taken(Path("s3://bucket/shop"))
 
 
 def test_too_many_bad_rows_stop_with_the_top_reasons(folder: Path) -> None:
@@ -400,7 +383,7 @@ def test_who_gave_no_consent_is_withheld(folder: Path) -> None:
     with (folder / "users.csv").open("a") as file:
         file.write("u5,false,en-GB,true\n")  # contradicts an earlier row
     intake = taken(folder)
-    check(intake)
+    accounted(intake)
     for table in ("events", "impressions", "users"):
         assert intake.tables[table]["user_id"].to_list() == ["u0", "u6", "u7"]
     assert intake.count("events").withheld == intake.count("impressions").withheld == 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +22,7 @@ from sources.intake import take_in
 from sources.outcome import Intake, read_table
 from sources.pseudonyms import Pseudonyms
 from sources.sieve import SHARDS
+from tests.sources.packing import packed
 from tests.sources.taken import taken
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
@@ -103,7 +102,7 @@ def written(kind: str, frame: pl.DataFrame, folder: Path) -> None:
     """Events in another format, with the suffix as their name says."""
     stamps = pl.col("at").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
     text = frame.with_columns(stamps, pl.col("topics").list.join("|"))
-    plain, _, packing = kind.partition(".")
+    plain = kind.partition(".")[0]
     if plain == "parquet":
         frame.write_parquet(folder / "events.parquet")
         return
@@ -111,18 +110,7 @@ def written(kind: str, frame: pl.DataFrame, folder: Path) -> None:
         content = frame.with_columns(stamps).write_ndjson().encode()
     else:
         content = text.write_csv(separator="\t" if plain == "tsv" else ",").encode()
-    if packing == "gz":
-        content = gzip.compress(content)
-    elif packing == "zst":
-        content = zstd(content)
-    (folder / f"events.{kind}").write_bytes(content)
-
-
-def zstd(content: bytes) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, "zstd") as stream:
-        stream.write(content)
-    return bytes(sink.getvalue())
+    (folder / f"events.{kind}").write_bytes(packed(content, kind))
 
 
 KINDS = [plain + packed for plain in ("csv", "tsv", "ndjson") for packed in ("", ".gz", ".zst")]
