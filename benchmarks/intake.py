@@ -75,15 +75,22 @@ def write_log(folder: Path, millions: int) -> None:
                  pl.lit(False).alias("clicked")).write_parquet(folder / "impressions.parquet")  # fmt: skip
 
 
-def adloom(data: Path, out: Path) -> tuple[int, int]:
+def adloom(data: Path, out: Path, *, key: bytes | None = None) -> tuple[int, int]:
     """Accepted and rejected events by the intake."""
     from contracts.settings import SourceSettings
     from sources.intake import take_in
+    from sources.pseudonyms import Pseudonyms
 
-    found = take_in(data, out / "out", out / "parts", SourceSettings(max_user_rows_per_minute=LIMIT))
+    settings = SourceSettings(max_user_rows_per_minute=LIMIT)
+    found = take_in(data, out / "out", out / "parts", settings, pseudonyms=Pseudonyms(key) if key else None)
     count = next(one for one in found.counts if one.table == "events")
     found.rejected.write_parquet(out / "rejected.parquet")
     return count.accepted, count.rejected
+
+
+def adloom_with_pseudonyms(data: Path, out: Path) -> tuple[int, int]:
+    """The same, user ids hashed under a key, as on real logs; the peers do not do this."""
+    return adloom(data, out, key=b"a key of the benchmark alone")
 
 
 def duckdb(data: Path, out: Path) -> tuple[int, int]:
@@ -172,7 +179,9 @@ def pandas(data: Path, out: Path) -> tuple[int, int]:
     return accepted, len(reason) - accepted
 
 
-CONTENDERS = {"adloom": adloom, "duckdb": duckdb, "pandas": pandas}
+CONTENDERS = {
+    "adloom": adloom, "adloom with pseudonyms": adloom_with_pseudonyms, "duckdb": duckdb, "pandas": pandas,
+}  # fmt: skip
 
 
 def measured(name: str, data: Path) -> dict[str, float]:
@@ -213,7 +222,7 @@ def main() -> None:
             results[f"{millions} M"] = {name: measured(name, data) for name in names}
             for name, found in results[f"{millions} M"].items():
                 speed = (found["accepted"] + found["rejected"]) / found["seconds"] / 1e6
-                print(f"{millions:3} M  {name:7} {found['seconds']:8.1f} s  {speed:6.2f} M events/s  "
+                print(f"{millions:3} M  {name:22} {found['seconds']:8.1f} s  {speed:6.2f} M events/s  "
                       f"{found['peak_gib']:6.2f} GiB  {found['rejected']:.0f} rejected", flush=True)  # fmt: skip
     main_run = results[f"{given.millions} M"]
     ratios = {

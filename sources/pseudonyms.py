@@ -31,6 +31,7 @@ class Pseudonyms:
                 fix="Give a random key, such as 32 bytes from `openssl rand -hex 32`.",
             )
         self._key = hashlib.blake2b(key, person=b"adloom users").digest()
+        self._keyed = hashlib.blake2b(key=self._key, digest_size=16)
         self._lock = threading.Lock()
         self._known = pl.DataFrame(schema={"user_id": pl.String, "pseudonym": pl.String})
 
@@ -43,17 +44,25 @@ class Pseudonyms:
         """The pseudonym of one user; the name of everyone and the empty id stay as they are."""
         if user in ("", EVERYONE):
             return user
-        return _PREFIX + hashlib.blake2b(user.encode(), key=self._key, digest_size=16).hexdigest()
+        digest = self._keyed.copy()
+        digest.update(user.encode())
+        return _PREFIX + digest.hexdigest()
 
     def replace(self, users: pl.Series) -> pl.Series:
         """(N,) ids as (N,) pseudonyms, null where the id is null."""
-        frame = users.alias("user_id").to_frame()
-        joined = frame.join(self._known, on="user_id", how="left", maintain_order="left")
-        new = joined.filter(pl.col("pseudonym").is_null() & pl.col("user_id").is_not_null()).select("user_id").unique()
-        if new.height:
-            with self._lock:
-                new = new.join(self._known, on="user_id", how="anti")  # another thread may have met them meanwhile
-                hashed = pl.Series("pseudonym", [self.of(user) for user in new["user_id"].to_list()], dtype=pl.String)
-                known = self._known = pl.concat([self._known, new.with_columns(hashed)])
-            joined = frame.join(known, on="user_id", how="left", maintain_order="left")
-        return joined["pseudonym"].alias(users.name)
+        frame, known = users.alias("user_id").to_frame(), self._known
+        made = frame.join(known, on="user_id", how="left", maintain_order="left")["pseudonym"]
+        places = (made.is_null() & users.is_not_null()).arg_true()
+        if len(places):
+            unmet = frame[places]
+            fresh = self._learn(unmet.unique())
+            made = made.scatter(places, unmet.join(fresh, on="user_id", how="left", maintain_order="left")["pseudonym"])
+        return made.alias(users.name)
+
+    def _learn(self, users: pl.DataFrame) -> pl.DataFrame:
+        """The pseudonyms of some users, kept from now on; another thread may have met some of them meanwhile."""
+        with self._lock:
+            new = users.join(self._known, on="user_id", how="anti")
+            hashed = pl.Series("pseudonym", [self.of(user) for user in new["user_id"].to_list()], dtype=pl.String)
+            self._known = pl.concat([self._known, new.with_columns(hashed)])
+            return users.join(self._known, on="user_id", how="left")
