@@ -37,6 +37,12 @@ $(BIN)/uv: | python-is-new-enough
 	@$(INSTALL) --quiet -r requirements/lock-dev.txt
 	@touch $@
 
+.venv-bench/.installed: requirements/bench.txt | $(BIN)/uv
+	@echo "[set-up] installing the peers of the benchmarks"
+	@$(PYTHON) -m venv .venv-bench
+	@$(UV) install --python .venv-bench/bin/python --quiet -r requirements/bench.txt
+	@touch $@
+
 run: python-is-new-enough .venv/.installed ## install, then the whole batch on the shipped sample
 	@$(BIN)/adloom run
 
@@ -44,7 +50,7 @@ test: python-is-new-enough .venv/.installed-dev lint ## install, then lint, type
 	@echo "[test] tests"
 	@$(BIN)/python -m pytest
 
-bench: .venv/.installed-dev ## benchmarks beside their peers (results in benchmarks/results), and the tests that take minutes
+bench: .venv/.installed-dev .venv-bench/.installed ## benchmarks beside their peers (results in benchmarks/results), and the tests that take minutes
 	@$(BIN)/python -m benchmarks.intake
 	@$(BIN)/python -m pytest -m slow
 
