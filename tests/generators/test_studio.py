@@ -41,12 +41,13 @@ def drawn(network: SceneNetwork, orders: list[Order], **changes: object) -> list
 
 
 def test_a_creative_does_not_depend_on_the_company_it_is_made_in(network: SceneNetwork) -> None:
+    """But for the last bits of float sums, which some processors add in another order for another number of rows."""
     first, second = order("first", seed=1), order("second", "boots", seed=2)
     together = drawn(network, [first, second])
-    assert [one.image.tobytes() for one in together] == [
-        drawn(network, [alone])[0].image.tobytes() for alone in (first, second)
-    ]
-    assert together[0].image.tobytes() != together[1].image.tobytes()
+    for one, alone in zip(together, (first, second), strict=True):
+        apart = np.abs(np.asarray(one.image, int) - np.asarray(drawn(network, [alone])[0].image, int))
+        assert apart.max() <= 2
+    assert np.abs(np.asarray(together[0].image, int) - np.asarray(together[1].image, int)).max() > 20
 
 
 def test_a_concept_may_not_repeat_itself_but_may_look_like_another(network: SceneNetwork) -> None:
