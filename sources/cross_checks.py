@@ -33,15 +33,16 @@ def bots(held: Held, rules: Rules) -> pl.DataFrame:
     if busy.is_empty():
         return no_findings()
     busy = busy.with_columns(person=pl.col("user_id").hash(0))
-    found = [no_findings()]
-    for number, part, place in held.files():
-        positions = part.keys(place)["person"].is_in(busy["person"].implode()).arg_true()
-        if len(positions):
-            users = held.read(part, place, ["user_id"])[positions].with_columns(position=positions)
-            told = users.join(busy, on="user_id", maintain_order="left")
-            reason = pl.format("is of a user with {} rows in one minute", "rows")
-            found.append(_found(number, told, "user_id", reason, "bot"))
-    return pl.concat(found)
+
+    def rows_of(number: int, part: Sifted, place: int) -> pl.DataFrame:
+        positions = part.hashes(place, "person").is_in(busy["person"].implode()).arg_true()
+        if not len(positions):
+            return no_findings()
+        users = held.read(part, place, ["user_id"])[positions].with_columns(position=positions)
+        told = users.join(busy, on="user_id", maintain_order="left")
+        return _found(number, told, "user_id", pl.format("is of a user with {} rows in one minute", "rows"), "bot")
+
+    return pl.concat([no_findings(), *held.each(rows_of)])
 
 
 def repeated(held: Held, columns: list[str]) -> pl.DataFrame:
@@ -50,13 +51,15 @@ def repeated(held: Held, columns: list[str]) -> pl.DataFrame:
     A hash of those columns, kept for every row, says where to look; the rows themselves decide.
     """
     twice = _twice(held)
-    rows: list[pl.DataFrame] = []
-    if len(twice):
-        for number, part, place in held.files():
-            positions = part.keys(place)["key"].is_in(twice.implode()).arg_true()
-            if len(positions):
-                frame = held.read(part, place, columns)[positions]
-                rows.append(frame.with_columns(file=pl.lit(number, dtype=pl.UInt32), position=positions))
+
+    def rows_of(number: int, part: Sifted, place: int) -> pl.DataFrame | None:
+        positions = part.hashes(place, "key").is_in(twice.implode()).arg_true()
+        if not len(positions):
+            return None
+        frame = held.read(part, place, columns)[positions]
+        return frame.with_columns(file=pl.lit(number, dtype=pl.UInt32), position=positions)
+
+    rows = [found for found in held.each(rows_of) if found is not None] if len(twice) else []
     if not rows:
         return pl.DataFrame(schema={name: pl.UInt32() for name in ("file", "position", "first_file", "first_position")})
     order = pl.concat(rows)
@@ -73,11 +76,12 @@ def _twice(held: Held) -> pl.Series:
     passes = 1 if total <= _SORT_AT_ONCE else 1 << int(np.ceil(np.log2(total / _SORT_AT_ONCE)))
     found = [pl.Series("key", [], dtype=pl.UInt64)]
     for turn in range(passes):
-        keys = []
-        for _, part, place in held.files():
-            path = part.folder / f"keys-{place:05}.parquet"
-            key = pl.read_parquet(path, columns=["key"], glob=False, memory_map=False)["key"]
-            keys.append(key if passes == 1 else key.filter(key % passes == turn))
+
+        def mine(_: int, part: Sifted, place: int, turn: int = turn) -> pl.Series:
+            key = part.hashes(place, "key")
+            return key if passes == 1 else key.filter(key % passes == turn)
+
+        keys = held.each(mine)
         if keys:
             ordered = pl.concat(keys).sort().to_numpy()
             found.append(pl.Series("key", np.unique(ordered[1:][ordered[1:] == ordered[:-1]]), dtype=pl.UInt64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,7 +47,9 @@ def whole(batches: list[RawTable]) -> RawTable:
     return RawTable(batches[0].source, batches[0].is_text, frame, rows, broken)
 
 
-def read_batches(part: Part, *, may_hold_line_break: Callable[[str], bool]) -> Iterator[RawTable]:
+def read_batches(
+    part: Part, *, may_hold_line_break: Callable[[str], bool], head: int | None = None
+) -> Iterator[RawTable]:
     """A file, some hundred thousand rows at a time, in file order; at least one batch.
 
     CSV is UTF-8 with commas, RFC 4180 quotes, BOM allowed; TSV has tabs and no quotes; NDJSON has an object a line.
@@ -57,24 +60,28 @@ def read_batches(part: Part, *, may_hold_line_break: Callable[[str], bool]) -> I
         part: the file.
         may_hold_line_break: says of a column name whether its cells may hold a line break. Elsewhere an open quote at
             the end of a line is broken: it must not swallow the rows below it.
+        head: for a look at what is in it: no more than about so many rows; None: all.
 
     Raises:
         DataError: the file cannot be read at all: missing, empty, cut off, no table, no usable header.
     """
     try:
         if part.kind == "parquet":
-            yield from _parquet_batches(part)
-        elif part.kind == "ndjson":
-            yield from json_batches(part.name, blocks(part))
+            yield from _parquet_batches(part, head)
+            return
+        separator = "\t" if part.kind == "tsv" else ","
+        if part.kind == "ndjson":
+            found = json_batches(part.name, blocks(part))
         else:
-            yield from _csv_batches(part.name, blocks(part), "\t" if part.kind == "tsv" else ",", may_hold_line_break)
+            found = _csv_batches(part.name, blocks(part), separator, may_hold_line_break)
+        yield from itertools.islice(found, None if head is None else 1)
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror or error})", where=part.name, fix="Check that it is a readable file."
         ) from error
 
 
-def _parquet_batches(part: Part) -> Iterator[RawTable]:
+def _parquet_batches(part: Part, head: int | None) -> Iterator[RawTable]:
     damaged = DataError("is damaged, cut off or no Parquet file", where=part.name, fix="Write the file again.")
     if not is_far(part.path) and Path(part.path).stat().st_size == 0:
         raise DataError("is empty (0 bytes)", where=part.name, fix="Write the file again.")
@@ -86,6 +93,7 @@ def _parquet_batches(part: Part) -> Iterator[RawTable]:
                 part.path, glob=False, hive_partitioning=False, storage_options=far_options() or None
             )
             schema = scan.collect_schema()
+            scan = scan if head is None else scan.head(head)
             promised = int(scan.select(pl.len()).collect().item())
             for frame in scan.collect_batches(chunk_size=ROWS_PER_BATCH, maintain_order=True):
                 rows = pl.int_range(row + 1, row + frame.height + 1, dtype=pl.Int64, eager=True)

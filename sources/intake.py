@@ -21,7 +21,7 @@ from sources.acceptance import Acceptance, accept
 from sources.catalogue import tolerable
 from sources.columns import adapted, is_free_text
 from sources.files import read_batches
-from sources.held import Held
+from sources.held import AT_ONCE, Held
 from sources.inventory import inventory, raise_together, require_folder
 from sources.mapping import load_mapping
 from sources.outcome import FINDINGS, Intake
@@ -32,9 +32,7 @@ from sources.sieve import DAYS, sift
 from sources.sifted import Sifted, forget, unlisted
 from sources.small_tables import SmallTables, take_small
 
-_EXAMPLES = 5
-_AT_ONCE = 2
-"""Files sifted at the same time: Polars leaves a third of two cores idle on one."""
+_EXAMPLES, _PEEK_ROWS = 5, 1000
 _REJECTED = polars_schema(RejectedRows)
 
 
@@ -96,7 +94,7 @@ def _peek(found: dict[str, tuple[Part, ...]], rules: Rules) -> list[DataError]:
         try:
             for part in parts[:1]:
                 breaks = partial(is_free_text, table, rules.mapping)
-                adapted(table, next(read_batches(part, may_hold_line_break=breaks)), part, rules)
+                adapted(table, next(read_batches(part, may_hold_line_break=breaks, head=_PEEK_ROWS)), part, rules)
         except DataError as fault:
             faults.append(fault)
     return faults
@@ -145,7 +143,7 @@ class _Work:
     def _sift(self, table: str) -> Held:
         sifted: list[Sifted] = []
         faults: list[DataError] = []
-        pool = ThreadPoolExecutor(max_workers=_AT_ONCE)
+        pool = ThreadPoolExecutor(max_workers=AT_ONCE)
         try:
             work = [pool.submit(self._one, table, part) for part in self.found[table]]
             for number, (part, one) in enumerate(zip(self.found[table], work, strict=True)):

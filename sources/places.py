@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -146,7 +147,8 @@ def _local_parts(folder: Path, place: Path, table: str) -> tuple[Part, ...]:
     )
     if not files:
         raise DataError("is a folder without files", where=place.name, fix=f"Put the files of {table} there.")
-    return tuple(_local(folder, path, place, dated=True) for path in files)
+    with ThreadPoolExecutor() as pool:  # every file is hashed, and hashing lets other threads work
+        return tuple(pool.map(lambda path: _local(folder, path, place, dated=True), files))
 
 
 def _local(folder: Path, path: Path, root: Path, *, dated: bool) -> Part:

@@ -28,6 +28,7 @@ SHARDS = 16
 """A user's rows of one minute are counted when a batch holds at least 1/16 of the limit of them."""
 
 _REJECTED = polars_schema(RejectedRows)
+_ROW_GROUP = 250_000  # dictionaries stay in the cache
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads minutes over the slots
 
 
@@ -214,7 +215,9 @@ class _Sieve:
         tally.accepted += good.height
         self._wait()  # one batch is written while the next is judged
         path = self.folder / f"rows-{tally.files:05}.parquet"
-        self.writing = self.writer.submit(good.write_parquet, path, compression="lz4", statistics=False)
+        self.writing = self.writer.submit(
+            good.write_parquet, path, compression="lz4", statistics=False, row_group_size=_ROW_GROUP
+        )
         keys = good.select(_keys(self.table)).with_columns(row=rows)
         keys.write_parquet(self.folder / f"keys-{tally.files:05}.parquet", compression="uncompressed", statistics=False)
         tally.files += 1

@@ -46,6 +46,11 @@ class Sifted:
         """Of each row of a file: row (its number in the source), key and person (hashes, u64)."""
         return pl.read_parquet(self.folder / f"keys-{number:05}.parquet", glob=False)
 
+    def hashes(self, number: int, name: str) -> pl.Series:
+        """One column of `keys`, (rows,) u64."""
+        path = self.folder / f"keys-{number:05}.parquet"
+        return pl.read_parquet(path, columns=[name], glob=False, memory_map=False)[name]
+
     def frame(self, name: str) -> pl.DataFrame:
         """rejected, warnings, minutes (user_id, minute, rows) or days (day, rows, clicks, rejected)."""
         return pl.read_parquet(self.folder / f"{name}.parquet", glob=False)
