@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -58,7 +58,44 @@ class FeatureSettings(_Frozen):
     )
 
 
-class RankingSettings(_Frozen):
+class SlateSettings(_Frozen):
+    """Candidates and slates: all of these, and nothing else but the ranker, decide the chance of a slate."""
+
+    slate_size: int = Field(default=4, ge=1, le=50, description="positions in a slate")
+    candidates: int = Field(default=200, ge=1, description="concepts scored per user at most")
+    covisit_share: float = Field(
+        default=0.3, ge=0, le=1, description="share of the candidates by co-visits with the user's last items"
+    )
+    popularity_share: float = Field(
+        default=0.2, ge=0, le=1, description="share of the candidates by popularity; the rest is by embedding"
+    )
+    frequency_cap: int = Field(
+        default=10, ge=0, description="a concept shown so often to the user of late is no candidate; 0: no cap"
+    )
+    frequency_days: float = Field(default=7.0, gt=0, description="days that frequency_cap looks back")
+    advertiser_budgets: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default={}, description="impressions an advertiser has bought; once shown, its concepts are no candidates"
+    )
+    budget_days: float = Field(default=30.0, gt=0, description="days that advertiser_budgets are for")
+    temperature: float = Field(default=0.6, ge=0, description="of the Plackett-Luce draw; 0 is deterministic")
+    exploration: float = Field(
+        default=0.02, ge=0, le=1, description="chance that a position is filled by any candidate, all alike"
+    )
+    topic_penalty: float = Field(
+        default=0.2, ge=0, description="log-odds a concept loses for each earlier one in the slate with a topic of its"
+    )
+    advertiser_penalty: float = Field(
+        default=0.1, ge=0, description="log-odds a concept loses for each earlier one in the slate of its advertiser"
+    )
+    advertiser_slots: int = Field(
+        default=0, ge=0, description="positions in a slate that an advertiser may have; 0: any number"
+    )
+    advertiser_floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={}, description="least share of all positions that an advertiser is to have, in expectation"
+    )
+
+
+class RankingSettings(SlateSettings):
     """The ranker, its calibration, and the slates."""
 
     rounds: int = Field(default=200, ge=1, description="boosting rounds at most")
@@ -71,9 +108,6 @@ class RankingSettings(_Frozen):
     validation_share: float = Field(default=0.1, gt=0, lt=0.5, description="share of time for early stopping")
     calibration_share: float = Field(default=0.1, gt=0, lt=0.5, description="share of time for the calibration")
     test_share: float = Field(default=0.2, gt=0, lt=0.5, description="last share of time, held out for the report")
-    slate_size: int = Field(default=4, ge=1, le=50, description="positions in a slate")
-    candidates: int = Field(default=200, ge=1, description="concepts scored per user at most")
-    temperature: float = Field(default=0.6, ge=0, description="of the Plackett-Luce draw; 0 is deterministic")
     threads: int = Field(default=2, ge=1, description="LightGBM threads; fixed, so that models are equal to the byte")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from contracts.settings import Settings
+from contracts.settings import Settings, SlateSettings
 from contracts.store import write_atomically, write_json
 from contracts.tables import EVERYONE
 from evaluation.report import build_report, render_html
@@ -20,6 +20,7 @@ from flows.job import Job, Stage
 from flows.measure_truth import logged_value, oracle_of, picture_values, target_value
 from flows.probe_topics import probe_topics
 from flows.show_pictures import picture_rows
+from ranking.policy import Policy
 from ranking.replay import logged_policy
 from sources.truth import Truth
 
@@ -49,12 +50,11 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
         true = {"simulated": True, "true_logged": logged_value(log, oracle)}
         replayed = run / "ranking" / "replayed.parquet"
         if replayed.exists():
-            settings = job.settings.ranking
             true["true_target"] = target_value(
                 truth,
                 pl.read_parquet(replayed),
-                size=settings.slate_size,
-                temperature=settings.temperature,
+                pl.read_parquet(run / "sources" / "concepts.parquet"),
+                policy=Policy.load(run / "ranking" / "policy.json"),
                 seed=job.settings.seed,
             )
         at = dt.datetime.fromisoformat(facts["as_of"])
@@ -171,7 +171,9 @@ def evaluate_slates(job: Job, slates: pl.DataFrame) -> dict[str, Any]:
     fixed = shown.with_columns(
         score=-pl.col("position").cast(pl.Float64), click_chance=1 / (2.0 + pl.col("position").cast(pl.Float64))
     )
-    answers = logged_policy(log, fixed, temperature=0.0).select("impression_id", "target_propensity")
+    in_order = SlateSettings(temperature=0.0, exploration=0.0, topic_penalty=0.0, advertiser_penalty=0.0)
+    concepts = pl.read_parquet(job.run / "sources" / "concepts.parquet")
+    answers = logged_policy(log, fixed, concepts, policy=Policy(in_order)).select("impression_id", "target_propensity")
     log = log.join(answers, on="impression_id", how="left", maintain_order="left")
     return build_report(
         ReportData(

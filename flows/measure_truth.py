@@ -13,7 +13,10 @@ from PIL import Image
 from contracts.seeds import stream
 from contracts.tables import GENERAL_COHORT
 from generators.layout import DEFAULT_BOX
-from ranking.plackett_luce import draw
+from ranking.frames import run_lengths
+from ranking.kinship import Kinship
+from ranking.policy import Policy
+from ranking.slates import arranged, blocks
 from sources.truth import Truth
 
 Floats = npt.NDArray[np.float64]
@@ -32,35 +35,33 @@ def logged_value(rows: pl.DataFrame, oracle: Floats) -> float:
     return float(oracle.sum() / rows.select("user_id", "at").n_unique())
 
 
-def target_value(truth: Truth, replayed: pl.DataFrame, *, size: int, temperature: float, seed: int) -> float:
-    """Expected clicks per slate of the policy (scores, temperature) on the logged slates' moments.
+def target_value(truth: Truth, replayed: pl.DataFrame, concepts: pl.DataFrame, *, policy: Policy, seed: int) -> float:
+    """Expected clicks per slate of a policy on the logged slates' moments.
 
-    The expectation over its choices is taken over REPLICATES Plackett-Luce draws per slate; click chances are exact.
+    The earlier choices are drawn REPLICATES times a slate; at each position the exact chances of all candidates given
+    them are multiplied with their true click chances.
 
     Args:
         truth: of the planted world.
-        replayed: user_id, at, concept_id, click_chance of every candidate at every logged slate's moment.
-        size: positions. temperature: in log-odds. seed: of the run.
+        replayed: user_id, at, concept_id, score, click_chance of every candidate at every logged slate's moment.
+        concepts: concept_id, advertiser, topics.
+        policy: what decides the chances.
+        seed: of the run.
     """
-    rows = replayed.sort("user_id", "at", "concept_id")
-    lengths = rows.group_by("user_id", "at", maintain_order=True).len()["len"].to_numpy().astype(np.int64)
-    most = int(lengths.max())
-    place = np.concatenate([np.arange(count) for count in lengths])
-    slate = np.repeat(np.arange(len(lengths)), lengths)
-    odds = np.full((len(lengths), most), -np.inf)
-    chance = np.clip(rows["click_chance"].to_numpy(), 1e-9, 1 - 1e-9)
-    odds[slate, place] = np.log(chance / (1 - chance))
-    true = np.zeros((size, len(lengths), most))
-    for slot in range(size):
-        true[slot][slate, place] = truth.oracle_scores(rows["user_id"], rows["at"], rows["concept_id"], slot)
+    rows = arranged(replayed, ["user_id", "at"], policy)
+    lengths = run_lengths(rows, ["user_id", "at"])
+    size = policy.settings.slate_size
+    true = [truth.oracle_scores(rows["user_id"], rows["at"], rows["concept_id"], slot) for slot in range(size)]
     rng = stream(seed, "true value of the target policy")
+    kinship = Kinship.of(concepts, policy)
     total = 0.0
-    for _ in range(REPLICATES):
-        noise = rng.gumbel(size=odds.shape)
-        chosen, _propensity = draw(odds, size, temperature, noise)
-        for slot in range(chosen.shape[1]):
-            there = chosen[:, slot] >= 0
-            total += float(true[slot][np.flatnonzero(there), chosen[there, slot]].sum())
+    for block in blocks(rows, lengths, kinship):
+        there = np.isfinite(block.log_odds)
+        for _ in range(REPLICATES):
+            filling = block.filling(kinship, policy)
+            for slot in range(size):
+                total += float((filling.chances()[there] * true[slot][block.rows]).sum())
+                filling.choose(rng.random(len(block.lengths)))
     return total / (REPLICATES * len(lengths))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -16,10 +15,12 @@ from contracts.tables import Scores, Slates
 from features.table import features_of
 from flows.job import Job, Stage
 from ranking.candidates import eligible
+from ranking.floors import boosted
+from ranking.policy import Policy
 from ranking.popularity import popularity
 from ranking.ranker import Ranker, train
 from ranking.replay import logged_policy
-from ranking.slates import general_slate, policy_hash, sample_slates
+from ranking.slates import general_slate, sample_slates
 from ranking.split import split
 
 
@@ -37,17 +38,13 @@ def work(job: Job, folder: Path) -> None:
     scores = ranker.scores(daily).drop("at")
     Scores.validate(scores).write_parquet(folder / "scores.parquet")
     past = logged.filter(pl.col("part") != "test")
-    policy = policy_hash(ranker.hash, settings)
     as_of = dt.datetime.fromisoformat(json.loads((features / "facts.json").read_text())["as_of"])
-    draw: dict[str, Any] = {
-        "size": settings.slate_size,
-        "temperature": settings.temperature,
-        "seed": seed_of(job.settings.seed, as_of.isoformat()),
-        "policy_hash": policy,
-    }
+    policy = boosted(Policy(settings, ranker.hash), scores, concepts, seed=job.settings.seed)
+    policy.save(folder / "policy.json")
+    draw_seed = seed_of(job.settings.seed, as_of.isoformat())
     allowed = eligible(concepts, as_of, personal=False)
-    everyone = general_slate(allowed, popularity(logged, concepts), **draw)
-    slates = pl.concat([everyone, sample_slates(scores, **draw)])
+    everyone = general_slate(allowed, popularity(logged, concepts), policy=policy, seed=draw_seed)
+    slates = pl.concat([everyone, sample_slates(scores, concepts, policy=policy, seed=draw_seed)])
     Slates.validate(slates).write_parquet(folder / "slates.parquet")
 
     replay_file = features / "replay.parquet"
@@ -55,7 +52,7 @@ def work(job: Job, folder: Path) -> None:
     held_out = tested(logged.filter(pl.col("part") == "test"), past, concepts, ranker)
     if replayed is not None:
         replayed.write_parquet(folder / "replayed.parquet")
-        answers = logged_policy(held_out, replayed, temperature=settings.temperature, slot_offsets=ranker.slot_offsets)
+        answers = logged_policy(held_out, replayed, concepts, policy=policy, slot_offsets=ranker.slot_offsets)
         held_out = held_out.join(
             answers.drop("predicted_chance"), on="impression_id", how="left", maintain_order="left"
         )
@@ -63,7 +60,9 @@ def work(job: Job, folder: Path) -> None:
     write_json(
         folder / "facts.json",
         {
-            "policy_hash": policy,
+            "policy_hash": policy.hash,
+            "draw_seed": draw_seed,
+            "boosts": dict(policy.boosts),
             "ranker_hash": ranker.hash,
             "rounds": ranker.meta.get("rounds"),
             "warnings": list(ranker.warnings),

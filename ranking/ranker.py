@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from contracts.errors import ModelError
-from contracts.settings import RankingSettings
+from contracts.settings import RankingSettings, SlateSettings
 from ranking.boosting import boost
 from ranking.calibration import Calibration, calibrate
 from ranking.frames import Floats, floats, integers, matrix
@@ -149,7 +149,7 @@ def train(table: pl.DataFrame, features: Sequence[str], settings: RankingSetting
         "warnings": [*boosted.warnings, *([calibration.warning] if calibration.warning else [])],
         "facts": {**boosted.facts, "calibration_rows": held_out.height},
         "settings": settings.model_dump(
-            mode="json", exclude={"temperature", "candidates"}
+            mode="json", exclude=set(SlateSettings.model_fields) - {"slate_size"}
         ),  # of slates, not of learning
         "seed": seed,
         "lightgbm": lightgbm.__version__,

@@ -9,8 +9,9 @@ from scipy.special import expit
 
 from contracts.errors import DataError
 from ranking.frames import Floats, Ints, integers, run_lengths
-from ranking.plackett_luce import choice_chances
-from ranking.slates import blocks, ragged, utility
+from ranking.kinship import NOTHING, Kinship
+from ranking.policy import Policy
+from ranking.slates import arranged, blocks
 
 _SLATE = ("user_id", "at")
 _TARGET, _PREDICTED, _EXPECTED, _BEST = range(4)  # columns of the answers
@@ -19,18 +20,24 @@ _TARGET, _PREDICTED, _EXPECTED, _BEST = range(4)  # columns of the answers
 def logged_policy(
     logged: pl.DataFrame,
     scores: pl.DataFrame,
+    concepts: pl.DataFrame,
     *,
-    temperature: float,
+    policy: Policy,
     size: int | None = None,
     slot_offsets: npt.ArrayLike = (0.0,),
 ) -> pl.DataFrame:
-    """What the policy (scores, temperature) says of each logged impression, given the earlier slots of its slate.
+    """What the policy says of each logged impression, given the earlier slots of its slate.
+
+    The chances are those of `ranking.plackett_luce.Filling`, diversity, slots of an advertiser, exploration and boosts
+    included, with the logged concepts of the earlier slots in the place of the policy's own choices. A logged concept
+    that is not a candidate lowers its kin as any other does.
 
     Args:
         logged: impression_id (distinct), user_id, at, slot, concept_id: whole slates, in any order.
         scores: user_id, at, concept_id (distinct), score, click_chance (slot 0): all candidates of each logged
             slate's moment; other moments are passed over.
-        temperature: >= 0, in log-odds.
+        concepts: concept_id, advertiser, topics.
+        policy: what decides the chances.
         size: positions the policy fills; in later ones of a logged slate target_propensity, expected_chance and
             best_chance are 0. None: all.
         slot_offsets: (slots,) log-odds of a click at a slot less those at slot 0, `Ranker.slot_offsets`; beyond
@@ -53,13 +60,13 @@ def logged_policy(
         if table.select(keys).is_duplicated().any():
             raise DataError(f"{', '.join(keys)} comes twice", where="replay of the log", fix="Drop the repeated rows.")
     slates = logged.select(_SLATE).unique().sort(_SLATE).with_row_index("slate")
-    candidates = (
-        scores.join(slates, on=_SLATE)
-        .sort("slate", "concept_id")
-        .with_columns(pl.int_range(pl.len()).over("slate").alias("column"))
+    candidates = arranged(scores.join(slates, on=_SLATE), ["slate"], policy).with_columns(
+        pl.int_range(pl.len()).over("slate").alias("column")
     )
+    kinship = Kinship.of(concepts, policy)
     shown = (
         logged.select("impression_id", *_SLATE, "slot", "concept_id")
+        .with_columns(pl.Series("code", kinship.codes(logged["concept_id"])))
         .join(slates, on=_SLATE)
         .join(candidates.select("slate", "concept_id", "column"), on=["slate", "concept_id"], how="left")
         .sort("slate", "slot", "impression_id")
@@ -68,7 +75,12 @@ def logged_policy(
     counts = candidates.group_by("slate").len()
     lengths = slates.join(counts, on="slate", how="left", maintain_order="left")["len"].fill_null(0)
     answers = _answers(
-        shown, candidates, lengths.cast(pl.Int64).to_numpy(), temperature, np.asarray(slot_offsets, dtype=np.float64)
+        shown,
+        candidates,
+        lengths.cast(pl.Int64).to_numpy(),
+        kinship,
+        policy,
+        np.asarray(slot_offsets, dtype=np.float64),
     )
     if size is not None:
         past = shown["place"].to_numpy() >= size
@@ -91,33 +103,28 @@ def logged_policy(
 
 
 def _answers(
-    shown: pl.DataFrame, candidates: pl.DataFrame, lengths: Ints, temperature: float, slot_offsets: Floats
+    shown: pl.DataFrame, candidates: pl.DataFrame, lengths: Ints, kinship: Kinship, policy: Policy, slot_offsets: Floats
 ) -> Floats:
     """(impressions, 4) in the order of `shown`: target_propensity, predicted, expected, best chance."""
     answers = np.zeros((shown.height, 4))
-    utilities = utility(candidates, temperature)
-    log_odds = utility(candidates, 1.0)
-    columns, slots = integers(shown, "column"), integers(shown, "slot")
+    columns, slots, codes = integers(shown, "column"), integers(shown, "slot"), integers(shown, "code")
     shown_lengths = run_lengths(shown, ["slate"])
     shown_starts = np.cumsum(shown_lengths) - shown_lengths
-    for block, first in blocks(lengths):
-        inside = lengths[block]
-        rows = slice(first, first + int(inside.sum()))
-        values, odds = ragged(utilities[rows], inside), ragged(log_odds[rows], inside)  # (N, C)
-        start, count = shown_starts[block], shown_lengths[block]
+    for block in blocks(candidates, lengths, kinship):
+        start, count = shown_starts[block.slates], shown_lengths[block.slates]
         places = np.arange(int(count.max()))
         there = places < count[:, None]  # (N, K)
         index = np.where(there, start[:, None] + places, 0)
         chosen = np.where(there, columns[index], -1)
-        left = np.isfinite(odds)
-        for place, chances in enumerate(choice_chances(values, chosen, temperature)):
+        concept = np.where(there, codes[index], NOTHING)
+        filling = block.filling(kinship, policy)
+        for place in places:
             here = np.flatnonzero(there[:, place])
             at = index[here, place]
             offset = slot_offsets[np.minimum(slots[at], len(slot_offsets) - 1)]
-            chance = expit(odds[here] + offset[:, None])  # 0 where there is no candidate
-            answers[at] = _answer(chances[here], chance, left[here], chosen[here, place])
-            known = chosen[:, place] >= 0
-            left[known, chosen[known, place]] = False
+            chance = expit(block.log_odds[here] + offset[:, None])  # 0 where there is no candidate
+            answers[at] = _answer(filling.chances()[here], chance, filling.left[here], chosen[here, place])
+            filling.take(chosen[:, place], concept[:, place])
     return answers
 
 

@@ -10,8 +10,11 @@ import polars as pl
 import pytest
 
 from contracts.errors import DataError
+from contracts.settings import SlateSettings
+from ranking.policy import Policy
 from ranking.replay import logged_policy
 from ranking.slates import sample_slates
+from tests.ranking.policies import catalogue, chances_by_hand, plain
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 OFFSETS = (0.0, -0.7, -1.0)
@@ -40,35 +43,47 @@ def world(slates: int = 30, seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
     return log.sample(fraction=1.0, shuffle=True, seed=1), frame.sample(fraction=1.0, shuffle=True, seed=2)
 
 
-def by_hand(logged: pl.DataFrame, scores: pl.DataFrame, temperature: float) -> dict[str, tuple[float, ...]]:
+RULES: list[Policy] = [
+    plain(temperature=0.0),
+    plain(temperature=0.35),
+    plain(temperature=2.0),
+    Policy(SlateSettings(temperature=0.6, exploration=0.1, topic_penalty=0.7, advertiser_penalty=0.4)),
+    Policy(SlateSettings(advertiser_slots=1, exploration=0.05), boosts={"y": 0.9}),
+    Policy(SlateSettings(temperature=0.0, exploration=0.3, advertiser_penalty=1.5), boosts={"x": 0.4}),
+]
+
+
+def by_hand(logged: pl.DataFrame, scores: pl.DataFrame, policy: Policy) -> dict[str, tuple[float, ...]]:
     """impression_id -> target_propensity, predicted, expected and best chance, one at a time."""
     found = {}
     for (user, at), rows in logged.group_by("user_id", "at"):
         mine = scores.filter((pl.col("user_id") == user) & (pl.col("at") == at))
-        left = dict(mine.select("concept_id", "score").iter_rows())
-        known = dict(left)
+        left = dict(mine.sort(-pl.col("score"), "concept_id").select("concept_id", "score").iter_rows())
+        known, before = dict(left), list[str]()
         for name, slot, concept in rows.sort("slot").select("impression_id", "slot", "concept_id").iter_rows():
             offset = OFFSETS[min(slot, 2)]
-            if temperature:
-                weight = {c: exp(s / temperature) for c, s in left.items()}
-            else:
-                weight = {c: float(c == min(left, key=lambda c: (-left[c], c))) for c in left}
-            total = sum(weight.values())
+            chances = chances_by_hand(left, before, catalogue(), policy)
             worth = {c: sigmoid(s + offset) for c, s in left.items()}
-            expected = sum(weight[c] / total * worth[c] for c in left)
-            target = weight[concept] / total if concept in left else 0.0
+            expected = sum(chances[c] * worth[c] for c in left)
+            slots, advertiser = (
+                policy.settings.advertiser_slots,
+                dict(catalogue().select("concept_id", "advertiser").iter_rows()),
+            )
+            free = {c for c in left if not slots or [advertiser[o] for o in before].count(advertiser[c]) < slots}
             predicted = sigmoid(known[concept] + offset) if concept in known else expected
-            found[name] = (target, predicted, expected, max(worth.values(), default=0.0))
+            best = max((worth[c] for c in free), default=0.0)
+            found[name] = (chances.get(concept, 0.0), predicted, expected, best)
+            before.append(concept)
             left.pop(concept, None)
     return found
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.35, 2.0])
-def test_it_agrees_with_a_plain_loop(temperature: float) -> None:
+@pytest.mark.parametrize("policy", RULES)
+def test_it_agrees_with_a_plain_loop(policy: Policy) -> None:
     logged, scores = world()
-    answer = logged_policy(logged, scores, temperature=temperature, slot_offsets=OFFSETS)
+    answer = logged_policy(logged, scores, catalogue(), policy=policy, slot_offsets=OFFSETS)
     assert answer["impression_id"].equals(logged["impression_id"])
-    oracle = by_hand(logged, scores, temperature)
+    oracle = by_hand(logged, scores, policy)
     columns = ["target_propensity", "predicted_chance", "expected_chance", "best_chance"]
     np.testing.assert_allclose(
         answer.select(columns).to_numpy(), [oracle[name] for name in logged["impression_id"]], rtol=1e-12, atol=1e-15
@@ -79,11 +94,12 @@ def test_it_agrees_with_a_plain_loop(temperature: float) -> None:
     assert (answer.filter(~pl.col("candidate"))["target_propensity"] == 0.0).all()
 
 
-def test_its_own_slates_get_back_their_propensities() -> None:
+@pytest.mark.parametrize("policy", RULES)
+def test_its_own_slates_get_back_their_propensities(policy: Policy) -> None:
     _, scores = world()
     moment = scores["at"][0]
     now = scores.filter(pl.col("at") == moment)
-    slates = sample_slates(now, size=3, temperature=0.35, seed=7, policy_hash="p")
+    slates = sample_slates(now, catalogue(), policy=policy, seed=7)
     logged = slates.select(
         pl.format("{}-{}", "user_id", "position").alias("impression_id"),
         "user_id",
@@ -91,13 +107,13 @@ def test_its_own_slates_get_back_their_propensities() -> None:
         pl.col("position").alias("slot"),
         "concept_id",
     )
-    answer = logged_policy(logged, now, temperature=0.35)
+    answer = logged_policy(logged, now, catalogue(), policy=policy)
     np.testing.assert_allclose(answer["target_propensity"], slates["propensity"], rtol=1e-14)
 
 
 def test_positions_past_the_size_are_never_filled() -> None:
     logged, scores = world()
-    whole, short = (logged_policy(logged, scores, temperature=0.35, size=size) for size in (None, 2))
+    whole, short = (logged_policy(logged, scores, catalogue(), policy=RULES[3], size=size) for size in (None, 2))
     first = (logged["slot"] < 2).to_numpy()
     assert short.filter(first).equals(whole.filter(first))
     assert short.filter(~first)["target_propensity"].sum() == 0.0
@@ -125,7 +141,7 @@ def test_weights_by_the_replay_give_the_value_of_the_other_policy() -> None:
         pl.DataFrame({"concept_id": ["c0", "c1", "c2"], "score": odds, "click_chance": 1 / (1 + np.exp(-odds))}),
         how="cross",
     )
-    answer = logged_policy(logged, scores, temperature=0.5, slot_offsets=OFFSETS)
+    answer = logged_policy(logged, scores, catalogue(), policy=plain(temperature=0.5), slot_offsets=OFFSETS)
     weight = (answer["target_propensity"].to_numpy().reshape(n, 2) / np.array([1 / 3, 1 / 2])).cumprod(axis=1)
     estimate = (weight * clicked).sum(axis=1)
     u = np.exp(odds / 0.5)
@@ -141,8 +157,8 @@ def test_weights_by_the_replay_give_the_value_of_the_other_policy() -> None:
 def test_repeated_rows_are_refused_and_an_empty_log_is_fine() -> None:
     logged, scores = world()
     with pytest.raises(DataError, match="impression_id comes twice"):
-        logged_policy(pl.concat([logged, logged]), scores, temperature=1.0)
+        logged_policy(pl.concat([logged, logged]), scores, catalogue(), policy=RULES[0])
     with pytest.raises(DataError, match="concept_id comes twice"):
-        logged_policy(logged, pl.concat([scores, scores]), temperature=1.0)
-    assert logged_policy(logged.clear(), scores, temperature=1.0, size=2).is_empty()
-    assert (logged_policy(logged, scores.clear(), temperature=1.0)["target_propensity"] == 0.0).all()
+        logged_policy(logged, pl.concat([scores, scores]), catalogue(), policy=RULES[0])
+    assert logged_policy(logged.clear(), scores, catalogue(), policy=RULES[0], size=2).is_empty()
+    assert (logged_policy(logged, scores.clear(), catalogue(), policy=RULES[1])["target_propensity"] == 0.0).all()

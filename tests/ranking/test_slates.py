@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import permutations
-from math import exp
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import settings as effort
-from hypothesis import strategies as st
 
-from contracts.settings import RankingSettings
+from contracts.errors import ModelError, SettingsError
+from contracts.settings import RankingSettings, SlateSettings
 from contracts.tables import EVERYONE, Slates
-from ranking.plackett_luce import draw, sequential_propensity
-from ranking.slates import general_slate, policy_hash, sample_slates
+from ranking.floors import boosted, exposure
+from ranking.policy import Policy
+from ranking.slates import general_slate, sample_slates
+from tests.ranking.policies import PLAIN, catalogue, plain
 
-HASH = "0" * 64
+NAMED = pl.DataFrame({"concept_id": list("abcde"), "advertiser": list("vwvwv"), "topics": [[c] for c in "abcde"]})
 
 
 def scored(users: dict[str, dict[str, float]]) -> pl.DataFrame:
@@ -34,87 +34,51 @@ def crowd(users: int, concepts: int = 9) -> pl.DataFrame:
     )
 
 
-@effort(max_examples=50, deadline=None)
-@given(
-    odds=st.lists(st.floats(-30, 30), min_size=1, max_size=5),
-    size=st.integers(1, 5),
-    temperature=st.sampled_from([0.0, 0.05, 0.35, 1.0, 20.0]),
-)
-def test_the_chances_of_all_slates_sum_to_one(odds: list[float], size: int, temperature: float) -> None:
-    every = np.array(list(permutations(range(len(odds)), min(size, len(odds)))))
-    chance = sequential_propensity(np.tile(odds, (len(every), 1)), every, temperature).prod(axis=1)
-    assert chance.sum() == pytest.approx(1.0, abs=1e-12)
-
-
-def test_the_chance_is_the_formula_even_where_exp_overflows() -> None:
-    odds, chosen = np.array([[0.2, -1.0, 0.7, -np.inf]]), np.array([[2, 0]])
-    u = [exp(0.2 / 0.5), exp(-1.0 / 0.5), exp(0.7 / 0.5)]
-    expected = [[u[2] / sum(u), u[0] / (u[0] + u[1])]]
-    np.testing.assert_allclose(sequential_propensity(odds, chosen, 0.5), expected, rtol=1e-13)
-    np.testing.assert_allclose(sequential_propensity(odds + 1e4, chosen, 0.5), expected, rtol=1e-9)
-
-
-def test_what_is_absent_repeated_or_used_up_has_chance_zero() -> None:
-    odds = np.array([[0.0, 1.0, -np.inf], [-np.inf] * 3])
-    np.testing.assert_array_equal(sequential_propensity(odds, np.array([[1, 1, 0, 2], [0, 1, 2, -1]]), 1.0)[:, 1:],
-                                  [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])  # fmt: skip
-    assert sequential_propensity(odds, np.array([[-1, 1], [0, 0]]), 1.0)[0, 1] == pytest.approx(1 / (1 + exp(-1)))
-
-
-def test_draws_are_as_frequent_as_their_propensities() -> None:
-    odds, n = np.array([0.3, -0.4, 0.9, -1.5]), 20_000
-    noise = np.random.default_rng(5).gumbel(size=(n, 4))
-    chosen, propensity = draw(np.tile(odds, (n, 1)), 2, 0.7, noise)
-    for slate in permutations(range(4), 2):
-        hit = (chosen == slate).all(axis=1)
-        chance = sequential_propensity(odds[None], np.array([slate]), 0.7).prod()
-        assert hit.mean() == pytest.approx(chance, abs=4.5 * np.sqrt(chance * (1 - chance) / n))
-        np.testing.assert_allclose(propensity[hit].prod(axis=1), chance)
-
-
 def test_users_streams_are_as_frequent_as_their_propensities() -> None:
     n = 4_000
     slates = sample_slates(
         scored({f"u{user}": {"a": 0.0, "b": 0.5, "c": -0.5} for user in range(n)}),
-        size=1, temperature=0.5, seed=7, policy_hash=HASH,
-    )  # fmt: skip
+        NAMED,
+        policy=plain(slate_size=1, temperature=0.5),
+        seed=7,
+    )
     for _, rows in slates.group_by("concept_id"):
         chance = rows["propensity"][0]
         assert rows.height / n == pytest.approx(chance, abs=4.5 * np.sqrt(chance * (1 - chance) / n))
 
 
 def test_slates_keep_the_contract_and_are_short_where_candidates_are() -> None:
-    slates = sample_slates(crowd(50), size=8, temperature=0.35, seed=7, policy_hash=HASH)
+    slates = sample_slates(crowd(50), catalogue(), policy=plain(slate_size=8, temperature=0.35), seed=7)
     Slates.validate(slates)
     assert slates.equals(slates.sort("user_id", "position"))
     for (user,), rows in slates.group_by("user_id"):
         candidates = 9 - int(str(user)[1:]) % 3
         assert rows["position"].to_list() == list(range(min(8, candidates)))
         assert rows["concept_id"].n_unique() == rows.height
-    assert sample_slates(crowd(1).clear(), size=8, temperature=0.35, seed=7, policy_hash=HASH).is_empty()
+    assert sample_slates(crowd(1).clear(), catalogue(), policy=plain(slate_size=8, temperature=0.35), seed=7).is_empty()
 
 
-def test_a_slate_depends_on_its_own_user_only() -> None:
-    everyone = crowd(5_000, 5)  # more than one block
-    together = sample_slates(everyone, size=3, temperature=0.35, seed=7, policy_hash=HASH)
-    for user in ("u0", "u17", "u4999"):
+def test_a_slate_depends_on_its_own_user_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ranking.slates._BLOCK_CELLS", 1000)
+    everyone, policy = crowd(1_000, 5), Policy(SlateSettings())
+    together = sample_slates(everyone, catalogue(), policy=policy, seed=7)
+    for user in ("u0", "u17", "u999"):
         mine = pl.col("user_id") == user
         alone = everyone.filter(mine).sample(fraction=1.0, shuffle=True, seed=1)
-        assert together.filter(mine).equals(sample_slates(alone, size=3, temperature=0.35, seed=7, policy_hash=HASH))
+        assert together.filter(mine).equals(sample_slates(alone, catalogue(), policy=policy, seed=7))
 
 
 def test_equal_seed_and_policy_repeat_the_draw_and_others_do_not() -> None:
-    people = crowd(60)
-    first = sample_slates(people, size=4, temperature=0.35, seed=7, policy_hash=HASH)
-    assert first.equals(sample_slates(people, size=4, temperature=0.35, seed=7, policy_hash=HASH))
-    for other in ({"seed": 8, "policy_hash": HASH}, {"seed": 7, "policy_hash": "1" * 64}):
-        drawn = sample_slates(people, size=4, temperature=0.35, **other)  # type: ignore[arg-type]
-        assert not first["concept_id"].equals(drawn["concept_id"])
+    people, policy = crowd(60), Policy(SlateSettings())
+    first = sample_slates(people, catalogue(), policy=policy, seed=7)
+    assert first.equals(sample_slates(people, catalogue(), policy=policy, seed=7))
+    for other, seed in ((policy, 8), (Policy(SlateSettings(), "another ranker"), 7)):
+        assert not first["concept_id"].equals(sample_slates(people, catalogue(), policy=other, seed=seed)["concept_id"])
 
 
 def test_temperature_zero_sorts_by_score_then_name() -> None:
     people = scored({"u": {"d": 1.0, "b": 2.0, "a": 1.0, "c": 50.0, "e": 60.0}})  # 50 and 60: both chances round to 1
-    slates = sample_slates(people, size=4, temperature=0.0, seed=7, policy_hash=HASH)
+    slates = sample_slates(people, NAMED, policy=plain(slate_size=4, temperature=0.0), seed=7)
     assert slates["concept_id"].to_list() == ["e", "c", "b", "a"]
     assert slates["propensity"].to_list() == [1.0] * 4
 
@@ -122,7 +86,7 @@ def test_temperature_zero_sorts_by_score_then_name() -> None:
 def test_a_constant_chance_draws_evenly() -> None:
     people = crowd(20).with_columns(click_chance=pl.lit(0.06))
     slates = sample_slates(
-        people.filter(pl.col("concept_id") < "c4"), size=4, temperature=0.35, seed=7, policy_hash=HASH
+        people.filter(pl.col("concept_id") < "c4"), catalogue(), policy=plain(slate_size=4, temperature=0.35), seed=7
     )
     np.testing.assert_allclose(
         slates["propensity"].to_numpy().reshape(-1, 4), np.tile([1 / 4, 1 / 3, 1 / 2, 1], (20, 1))
@@ -131,22 +95,99 @@ def test_a_constant_chance_draws_evenly() -> None:
 
 def test_the_general_slate_follows_popularity_for_everyone() -> None:
     rates = pl.DataFrame({"concept_id": ["a", "b", "c"], "click_rate": [0.05, 0.2, 0.1]})
-    concepts = pl.DataFrame({"concept_id": ["c", "b"]})  # a may not be shown
-    slate = general_slate(concepts, rates, size=4, temperature=0.0, seed=7, policy_hash=HASH)
+    concepts = NAMED[[2, 1]]  # a may not be shown
+    slate = general_slate(concepts, rates, policy=plain(slate_size=4, temperature=0.0), seed=7)
     Slates.validate(slate)
     assert slate["concept_id"].to_list() == ["b", "c"]
     assert slate["user_id"].unique().to_list() == [EVERYONE]
-    drawn = general_slate(concepts, rates, size=1, temperature=1.0, seed=7, policy_hash=HASH)
+    drawn = general_slate(concepts, rates, policy=plain(slate_size=1, temperature=1.0), seed=7)
     odds = {"b": 0.2 / 0.8, "c": 0.1 / 0.9}
     assert drawn["propensity"][0] == pytest.approx(odds[drawn["concept_id"][0]] / sum(odds.values()))
 
 
-def test_the_policy_hash_knows_ranker_and_policy_and_nothing_else() -> None:
+def test_a_lone_candidate_is_shown_for_certain() -> None:
+    slates = sample_slates(scored({"u": {"c3": -2.0}}), catalogue(), policy=Policy(SlateSettings()), seed=7)
+    assert slates.select("position", "concept_id", "propensity").rows() == [(0, "c3", 1.0)]
+
+
+def test_rows_reproduce_from_the_stored_policy_and_seed(tmp_path: Path) -> None:
+    people, settings = crowd(200), RankingSettings(advertiser_floors={"z": 0.4}, advertiser_slots=2, exploration=0.1)
+    policy = boosted(Policy(settings, "ranker"), people, catalogue(), seed=7)
+    drawn = sample_slates(people, catalogue(), policy=policy, seed=99)
+    policy.save(tmp_path / "policy.json")
+    stored = Policy.load(tmp_path / "policy.json")
+    assert stored.hash == policy.hash
+    assert stored.boosts["z"] > 0
+    assert sample_slates(people, catalogue(), policy=stored, seed=99).equals(drawn)
+
+
+def test_a_stored_policy_that_was_altered_or_torn_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    Policy(SlateSettings(), "ranker").save(path)
+    whole = path.read_text()
+    for text, match in (
+        (whole.replace('"exploration": 0.02', '"exploration": 0.2'), "match its hash"),
+        (whole[:50], "read"),
+    ):
+        assert text != whole
+        path.write_text(text)
+        with pytest.raises(ModelError, match=match):
+            Policy.load(path)
+
+
+def test_the_policy_hash_knows_ranker_boosts_and_every_setting_of_slates_and_nothing_else() -> None:
     settings = RankingSettings()
-    known = policy_hash("r", settings)
-    assert known == policy_hash("r", settings.model_copy(update={"rounds": 3}))
-    others = [policy_hash("s", settings)] + [
-        policy_hash("r", settings.model_copy(update=change))
-        for change in ({"temperature": 0.1}, {"slate_size": 5}, {"candidates": 7})
-    ]
-    assert len({known, *others}) == 5
+    known = Policy(settings, "r").hash
+    assert known == Policy(settings.model_copy(update={"rounds": 3, "leaves": 7}), "r").hash
+    others = [Policy(settings, "s").hash, Policy(settings, "r", {"x": 0.1}).hash]
+    for name in SlateSettings.model_fields:
+        value = getattr(settings, name)
+        change: Any = {"x": 1} if isinstance(value, dict) else type(value)(value + 1)
+        others.append(Policy(settings.model_copy(update={name: change}), "r").hash)
+    assert len({known, *others}) == len(SlateSettings.model_fields) + 3
+
+
+def floor_settings(**floors: float) -> SlateSettings:
+    return SlateSettings(**{**PLAIN, "advertiser_floors": floors, "exploration": 0.05, "topic_penalty": 0.3})
+
+
+def test_floors_are_kept_by_the_slates_that_are_drawn() -> None:
+    people = crowd(3_000)
+    before = exposure(people, catalogue(), policy=Policy(floor_settings()), seed=1)
+    policy = boosted(Policy(floor_settings(z=0.45, x=0.3)), people, catalogue(), seed=1)
+    assert before["z"] < 0.35
+    drawn = sample_slates(people, catalogue(), policy=policy, seed=5).join(catalogue(), on="concept_id")
+    shares = dict(drawn.group_by("advertiser").agg(share=pl.len() / drawn.height).iter_rows())
+    noise = 4 * np.sqrt(0.25 / drawn.height)
+    assert shares["z"] == pytest.approx(0.45, abs=noise + 0.002)
+    assert shares["x"] >= 0.3 - noise
+    told = exposure(people, catalogue(), policy=policy, seed=8)
+    assert told["z"] == pytest.approx(shares["z"], abs=noise)
+
+
+def test_a_floor_that_is_kept_anyway_changes_nothing() -> None:
+    people = crowd(300)
+    policy = boosted(Policy(floor_settings(z=0.05)), people, catalogue(), seed=1)
+    assert dict(policy.boosts) == {"z": 0.0}
+    free = Policy(policy.settings, policy.ranker_hash)
+    mine, theirs = (exposure(people, catalogue(), policy=one, seed=3) for one in (policy, free))
+    assert mine == theirs
+
+
+def test_a_floor_is_kept_without_chance_too() -> None:
+    settings = floor_settings(z=0.45).model_copy(update={"temperature": 0.0, "exploration": 0.0})
+    policy = boosted(Policy(settings), crowd(500), catalogue(), seed=1)
+    assert 0.45 <= exposure(crowd(500), catalogue(), policy=policy, seed=2)["z"] < 0.55
+
+
+@pytest.mark.parametrize(
+    ("floors", "match"),
+    [
+        ({"x": 0.7, "y": 0.6}, "sum to 1.3"),
+        ({"nobody": 0.1}, "no concept is of nobody"),
+        ({"x": 0.9}, "cannot be kept: x reaches 0.[5-8]"),  # 3 of 7 to 9 candidates, 4 positions
+    ],
+)
+def test_floors_that_cannot_be_kept_are_refused(floors: dict[str, float], match: str) -> None:
+    with pytest.raises(SettingsError, match=match):
+        boosted(Policy(floor_settings(**floors)), crowd(100), catalogue(), seed=1)
