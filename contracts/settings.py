@@ -79,10 +79,10 @@ class SlateSettings(_Frozen):
     budget_days: float = Field(default=30.0, gt=0, description="days that advertiser_budgets are for")
     temperature: float = Field(default=0.6, ge=0, description="of the Plackett-Luce draw; 0 is deterministic")
     exploration: float = Field(
-        default=0.02, ge=0, le=1, description="chance that a position is filled by any candidate, all alike"
+        default=0.01, ge=0, le=1, description="chance that a position is filled by any candidate, all alike"
     )
     topic_penalty: float = Field(
-        default=0.2, ge=0, description="log-odds a concept loses for each earlier one in the slate with a topic of its"
+        default=0.1, ge=0, description="log-odds a concept loses for each earlier one in the slate with a topic of its"
     )
     advertiser_penalty: float = Field(
         default=0.1, ge=0, description="log-odds a concept loses for each earlier one in the slate of its advertiser"

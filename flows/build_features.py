@@ -18,10 +18,12 @@ from features.interests import interests
 from features.space import Space
 from features.table import ranking_table
 from flows.choose_models import choose_space
+from flows.find_candidates import Finder, spaced
 from flows.job import Job, Stage
-from ranking.candidates import best_pairs
-from ranking.popularity import popularity
 from ranking.split import boundaries
+
+RECALL_USERS = 200
+"""Of so many users the ranker scores all concepts, to see what retrieval has left out."""
 
 
 def work(job: Job, folder: Path) -> None:
@@ -42,9 +44,10 @@ def work(job: Job, folder: Path) -> None:
     today = embeddings(events, space, as_of=as_of, **browsing_settings(settings))
     Embeddings.validate(today).write_parquet(folder / "embeddings.parquet")
     concept_vectors = space.place_concepts(concepts)
-    concepts.select("concept_id").with_columns(
+    placed = concepts.select("concept_id").with_columns(
         vector=pl.Series(concept_vectors.tolist(), dtype=pl.List(pl.Float32))
-    ).write_parquet(folder / "concept_vectors.parquet")
+    )
+    placed.write_parquet(folder / "concept_vectors.parquet")
 
     known: dict[str, Any] = {
         "events": events,
@@ -54,22 +57,24 @@ def work(job: Job, folder: Path) -> None:
         "settings": settings,
     }
     ranking_table(impressions, **known).write_parquet(folder / "logged.parquet")
+    finder = Finder.of(events, impressions, concepts, placed, test_from, job.settings)
     moments = today.select("user_id", at=pl.lit(as_of, dtype=pl.Datetime("us", "UTC")))
-    vectors = np.array(today["vector"].to_list(), dtype=np.float32)
-    candidates: dict[str, Any] = {
-        "limit": job.settings.ranking.candidates,
-        "concept_vectors": concept_vectors,
-        "popularity": popularity(impressions.filter(pl.col("at") < test_from), concepts),
-    }
-    daily = best_pairs(moments, concepts, vectors=vectors, **candidates)
+    daily = finder.shortlist(moments, np.array(today["vector"].to_list(), dtype=np.float32))
     ranking_table(daily, **known).write_parquet(folder / "daily.parquet")
     tested = impressions.filter(pl.col("at") >= test_from)
     if can_be_replayed(tested):
         slates = tested.select("user_id", "at").unique(maintain_order=True)
-        before = embeddings_at(events, space, slates, **browsing_settings(settings))
-        replay = best_pairs(slates, concepts, vectors=before, **candidates)
+        replay = finder.shortlist(slates, embeddings_at(events, space, slates, **browsing_settings(settings)))
         ranking_table(replay, **known).write_parquet(folder / "replay.parquet")
-    write_json(folder / "facts.json", facts(space, origin, as_of, test_from, today, daily))
+    clicks = None
+    if finder.cuts:
+        some = spaced(moments, RECALL_USERS)
+        whole = finder.retrieval.everything(some)
+        kept = daily.select("user_id", "concept_id", kept=pl.lit(True))
+        whole = whole.join(kept, on=["user_id", "concept_id"], how="left").with_columns(pl.col("kept").fill_null(False))
+        ranking_table(whole, **known).write_parquet(folder / "whole.parquet")
+        clicks = finder.clicks_kept(tested, space)
+    write_json(folder / "facts.json", facts(space, origin, as_of, test_from, today, daily, finder, clicks))
 
 
 def last_moment(*tables: pl.DataFrame) -> dt.datetime:
@@ -92,7 +97,14 @@ def can_be_replayed(impressions: pl.DataFrame) -> bool:
 
 
 def facts(
-    space: Space, origin: str, as_of: dt.datetime, test_from: dt.datetime, today: pl.DataFrame, daily: pl.DataFrame
+    space: Space,
+    origin: str,
+    as_of: dt.datetime,
+    test_from: dt.datetime,
+    today: pl.DataFrame,
+    daily: pl.DataFrame,
+    finder: Finder,
+    clicks: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """What later stages and the report need to know of this stage."""
     return {
@@ -103,23 +115,34 @@ def facts(
         "test_from": test_from.isoformat(),
         "users": len(today),
         "pairs": len(daily),
+        "concepts": len(finder.retrieval.vectors),
+        "clicks_kept": clicks,
     }
 
 
 def say(folder: Path) -> str:
     """Users placed and pairs prepared."""
     known = json.loads((folder / "facts.json").read_text())
-    return f"{known['users']:,} users in {known['dimensions']} dimensions (space {known['space_origin']}), {known['pairs']:,} pairs"
+    kept = known["clicks_kept"]
+    share = "none" if not kept or kept["share"] is None else f"{kept['share']:.1%}"
+    cut = f", {share} of {kept['wanted']:,} later clicks among them" if kept else ""
+    return (
+        f"{known['users']:,} users in {known['dimensions']} dimensions (space {known['space_origin']}), "
+        f"{known['pairs']:,} pairs with {known['concepts']:,} concepts{cut}"
+    )
 
+
+_DECISIVE = {
+    *("candidates", "covisit_share", "popularity_share", "frequency_cap", "frequency_days", "advertiser_budgets"),
+    *("budget_days", "advertiser_floors", "validation_share", "calibration_share", "test_share"),
+}
 
 STAGE = Stage(
     name="features",
     reads=("sources",),
     settings=lambda settings: {
         "features": settings.features.model_dump(mode="json"),
-        "ranking": settings.ranking.model_dump(
-            mode="json", include={"candidates", "validation_share", "calibration_share", "test_share"}
-        ),
+        "ranking": settings.ranking.model_dump(mode="json", include=_DECISIVE),
     },
     packages=("features", "ranking"),
     libraries=("polars", "numpy", "scipy"),

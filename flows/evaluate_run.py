@@ -123,13 +123,26 @@ def intake(run: Path) -> tuple[IntakeTable, ...]:
 def funnel(run: Path, facts: dict[str, Any], slates: pl.DataFrame, creatives: pl.DataFrame) -> tuple[FunnelStep, ...]:
     """Counts from the log to the pictures."""
     events = next((row for row in read_counts(run / "sources") if row["table"] == "events"), None)
+    best = json.loads((run / "ranking" / "facts.json").read_text())["best_kept"]
     passed = int((creatives["checks"].list.len() == 0).sum())
     return (
         FunnelStep(label="Events read", count=events["read"] if events else 0),
+        *kept_steps("Held-out clicks that retrieval", facts["clicks_kept"]),
         FunnelStep(label="User-concept pairs scored", count=facts["pairs"]),
+        *kept_steps("Best concepts of a sample of users that retrieval", best),
         FunnelStep(label="Slate positions filled", count=len(slates)),
         FunnelStep(label="Creatives drawn", count=len(creatives)),
         FunnelStep(label="Passed every check", count=passed),
+    )
+
+
+def kept_steps(what: str, kept: dict[str, Any] | None) -> tuple[FunnelStep, ...]:
+    """What retrieval was asked for and what it kept; nothing where it cut nothing."""
+    if kept is None:
+        return ()
+    return (
+        FunnelStep(label=f"{what} was asked for", count=kept["wanted"]),
+        FunnelStep(label=f"{what} kept", count=kept["kept"]),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -14,7 +15,8 @@ from contracts.store import write_json
 from contracts.tables import Scores, Slates
 from features.table import features_of
 from flows.job import Job, Stage
-from ranking.candidates import eligible
+from ranking.candidates import kept_share
+from ranking.eligibility import eligible
 from ranking.floors import boosted
 from ranking.policy import Policy
 from ranking.popularity import popularity
@@ -66,6 +68,7 @@ def work(job: Job, folder: Path) -> None:
             "ranker_hash": ranker.hash,
             "rounds": ranker.meta.get("rounds"),
             "warnings": list(ranker.warnings),
+            "best_kept": best_kept(ranker, features / "whole.parquet", settings.slate_size),
             "slates": slates["user_id"].n_unique() - 1,
         },
     )
@@ -89,6 +92,21 @@ def tested(log: pl.DataFrame, past: pl.DataFrame, concepts: pl.DataFrame, ranker
     return kept.join(rates, on="concept_id", how="left", maintain_order="left")
 
 
+def best_kept(ranker: Ranker, whole: Path, top: int) -> dict[str, Any] | None:
+    """How many of the ranker's own `top` concepts a user, of all that might be shown, retrieval has kept; None: it cut
+    none."""
+    if not whole.exists():
+        return None
+    rows = pl.read_parquet(whole)
+    scored = (
+        ranker.scores(rows)
+        .with_columns(rows["kept"])
+        .sort("user_id", "score", "concept_id", descending=[False, True, False])
+    )
+    best = scored.group_by("user_id", maintain_order=True).head(top)
+    return kept_share(best, best.filter("kept")) | {"top": top, "users": best["user_id"].n_unique()}
+
+
 def stage_settings(settings: Settings) -> dict[str, object]:
     """The settings that decide slates."""
     return {"ranking": settings.ranking.model_dump(mode="json"), "features": settings.features.model_dump(mode="json")}
@@ -98,7 +116,11 @@ def say(folder: Path) -> str:
     """Slates drawn."""
     facts = json.loads((folder / "facts.json").read_text())
     noted = f"; note: {'; '.join(facts['warnings'])}" if facts["warnings"] else ""
-    return f"{facts['slates']:,} slates drawn by policy {facts['policy_hash'][:8]}, {facts['rounds']} trees{noted}"
+    kept = facts["best_kept"]
+    lost = f"; retrieval kept {kept['share']:.1%} of {kept['users']} users' best {kept['top']}" if kept else ""
+    return (
+        f"{facts['slates']:,} slates drawn by policy {facts['policy_hash'][:8]}, {facts['rounds']} trees{lost}{noted}"
+    )
 
 
 STAGE = Stage(

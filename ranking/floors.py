@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ import polars as pl
 
 from contracts.errors import SettingsError
 from contracts.seeds import stream
+from ranking.eligibility import check_advertisers
 from ranking.frames import run_lengths
 from ranking.kinship import Kinship
 from ranking.policy import Policy
@@ -104,16 +104,7 @@ def _sample(scores: pl.DataFrame) -> pl.DataFrame:
 
 
 def _check(floors: Mapping[str, float], concepts: pl.DataFrame) -> None:
-    known = concepts["advertiser"].unique().sort().to_list()
-    strange = [name for name in floors if name not in known]
-    if strange:
-        near = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.0) for name in strange}
-        raise SettingsError(
-            "no concept is of "
-            + ", ".join(f"{name} (the nearest is {near[name][0]})" if near[name] else name for name in strange),
-            where=_WHERE,
-            fix="Name advertisers of the concepts table.",
-        )
+    check_advertisers(floors, concepts, where=_WHERE)
     if sum(floors.values()) > 1.0:
         raise SettingsError(
             f"the floors sum to {sum(floors.values()):.4f} of all positions",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,6 +14,8 @@ from contracts.store import StageResult, tree_hashes
 from contracts.tables import EVERYONE, STAGE_TABLES
 from flows.job import Job, Stage
 from flows.run_batch import STAGES, finished_stages, run_batch
+from ranking.policy import Policy
+from ranking.slates import sample_slates
 from sources.world import write_world
 
 SETTINGS = {
@@ -104,6 +108,27 @@ def test_the_report_gives_a_verdict_and_stands_alone(finished: Job) -> None:
     page = (finished.run / "evaluation" / "report.html").read_text()
     assert report["verdict"]["sentence"].split(": ", 1)[1][1:40] in page
     assert 'src="http' not in page
+
+
+def test_retrieval_tells_what_it_loses_and_slates_reproduce_from_what_is_stored(finished: Job, tmp_path: Path) -> None:
+    few = settings(ranking={"candidates": 8, "advertiser_floors": {"Open Mile": 0.22}, "advertiser_slots": 1})
+    job = Job(finished.data, few, tmp_path / "runs", tmp_path / "models")
+    for stage in STAGES[:3]:
+        job.store.perform(stage.key(job), functools.partial(stage.work, job))
+    clicks = json.loads((job.run / "features" / "facts.json").read_text())["clicks_kept"]
+    known = json.loads((job.run / "ranking" / "facts.json").read_text())
+    assert 8 / 47 < clicks["share"] < 1  # better than chance
+    assert 8 / 47 < known["best_kept"]["share"] < 1
+    assert f"{clicks['share']:.1%} of {clicks['wanted']:,} later clicks" in STAGES[1].say(job.run / "features")
+    assert f"retrieval kept {known['best_kept']['share']:.1%}" in STAGES[2].say(job.run / "ranking")
+    assert known["boosts"]["Open Mile"] > 0
+    scores, slates = (pl.read_parquet(job.run / "ranking" / f"{name}.parquet") for name in ("scores", "slates"))
+    concepts = pl.read_parquet(job.run / "sources" / "concepts.parquet")
+    policy = Policy.load(job.run / "ranking" / "policy.json")
+    again = sample_slates(scores, concepts, policy=policy, seed=known["draw_seed"])
+    assert again.equals(slates.filter(pl.col("user_id") != EVERYONE))
+    owners = slates.join(concepts, on="concept_id")
+    assert not owners.select("user_id", "advertiser").is_duplicated().any()
 
 
 def test_a_drawing_stopped_halfway_ends_in_the_same_bytes(finished: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def test_a_stored_policy_that_was_altered_or_torn_is_refused(tmp_path: Path) -> 
     Policy(SlateSettings(), "ranker").save(path)
     whole = path.read_text()
     for text, match in (
-        (whole.replace('"exploration": 0.02', '"exploration": 0.2'), "match its hash"),
+        (whole.replace('"exploration": 0.01', '"exploration": 0.2'), "match its hash"),
         (whole[:50], "read"),
     ):
         assert text != whole
