@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from contracts.store import write_json
@@ -224,32 +225,37 @@ class _Sieve:
         if "at" not in self.schema or self.table == "clicks":
             return
         self._busy_minutes(good, keys["person"])
-        hours = np.bincount(good["at"].to_physical().to_numpy() // 3_600_000_000 % 24, minlength=24)
-        tally.hours = [before + int(more) for before, more in zip(tally.hours, hours, strict=True)]
-        per_day = good.lazy().group_by(day=pl.col("at").dt.date())
+        hour = good["at"].to_physical().to_numpy() // 3_600_000_000
+        first = int(hour.min()) // 24 * 24
+        counts = np.bincount(hour - first)  # bounded: times lie between 1970 and 2199
+        counts = np.pad(counts, (0, -len(counts) % 24)).reshape(-1, 24)  # (days, 24)
+        tally.hours = [before + int(more) for before, more in zip(tally.hours, counts.sum(axis=0), strict=True)]
         if self.table == "impressions":
+            per_day = good.lazy().group_by(day=pl.col("at").dt.date())
             self.days.append(per_day.agg(rows=pl.len().cast(pl.Int64), clicks=pl.col("clicked").sum().cast(pl.Int64),
                                          rejected=pl.lit(0, dtype=pl.Int64)).collect())  # fmt: skip
             inverse = 1 / good["propensity"].drop_nulls()
             for place, value in enumerate((len(inverse), inverse.sum(), (inverse * inverse).sum())):
                 tally.inverse_propensities[place] += float(value)
         else:
-            self.days.append(_by_day(good["at"].dt.date(), rows=1))
+            rows = counts.sum(axis=1)
+            days = pl.Series("day", first // 24 + np.flatnonzero(rows)).cast(pl.Int32).cast(pl.Date)
+            none = pl.lit(0, dtype=pl.Int64)
+            self.days.append(days.to_frame().select("day", rows=pl.Series(rows[rows > 0]), clicks=none, rejected=none))
 
     def _busy_minutes(self, good: pl.DataFrame, person: pl.Series) -> None:
-        """Exact counts of the (user, minute) that reach a share of the limit; a hash finds where to look."""
+        """Exact counts of the (user, minute) that reach a share of the limit; hashes say where to look."""
         floor = max(1, self.rules.max_user_rows_per_minute // SHARDS)
         if good.height <= floor:
             return
-        minute = good["at"].dt.epoch("us") // 60_000_000
-        mixed = person.to_numpy() ^ (minute.to_numpy().astype(np.uint64) * _MIX)
-        slot = (mixed >> np.uint64(44)).astype(np.int64)
-        counts = np.bincount(slot, minlength=1 << 20)
-        if counts.max() < floor:
+        many = _crowded(person.to_numpy(), floor)
+        if not many.any():
             return
-        busy = pl.Series((counts >= floor)[slot])
+        rows = good.select("user_id", "at").filter(many)
+        minute = rows["at"].dt.epoch("us").to_numpy() // 60_000_000
+        mixed = person.filter(many).to_numpy() ^ (minute.astype(np.uint64) * _MIX)
         found = (
-            good.filter(busy)
+            rows.filter(_crowded(mixed, floor))
             .group_by("user_id", minute=pl.col("at").dt.truncate("1m"))
             .agg(rows=pl.len().cast(pl.Int64))
         )
@@ -296,6 +302,12 @@ def _keys(table: str) -> list[pl.Expr]:
         return [pl.col("impression_id").hash(1).alias("key"), person.alias("person")]
     key = person * 3 ^ pl.col("at").to_physical().hash(1) ^ pl.col("action").hash(2) ^ pl.col("item_id").hash(3)
     return [key.alias("key"), person.alias("person")]
+
+
+def _crowded(hashes: npt.NDArray[np.uint64], floor: int) -> pl.Series:
+    """Which of the hashes, (N,), share their upper 20 bits with at least `floor`, themselves among them."""
+    slot = (hashes >> np.uint64(44)).astype(np.int64)
+    return pl.Series((np.bincount(slot, minlength=1 << 20) >= floor)[slot])
 
 
 def _by_day(days: pl.Series, *, rows: int = 0, rejected: int = 0) -> pl.DataFrame:
