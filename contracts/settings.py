@@ -138,9 +138,6 @@ class EvaluationSettings(_Frozen):
     k: int = Field(default=10, ge=1, description="depth of NDCG")
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the intervals")
     bootstraps: int = Field(default=500, ge=50, description="resamples of users")
-    weight_clip: float = Field(
-        default=100.0, gt=0, description="largest importance weight used by the clipped estimators"
-    )
     min_effective_share: float = Field(
         default=0.01, ge=0, le=1, description="effective sample size under this share of the log: the data cannot say"
     )

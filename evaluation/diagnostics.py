@@ -10,6 +10,8 @@ import polars as pl
 
 from contracts.errors import DataError
 from contracts.seeds import stream
+from evaluation.bounds import standard_error
+from evaluation.intervals import Terms
 from evaluation.logs import Floats, LoggedSlates
 
 _CELLS = 4_000_000
@@ -76,6 +78,32 @@ def overlap(log: LoggedSlates) -> Overlap:
         largest_weight_share=float(by_slate.max()) / total if total > 0 else float("nan"),
         mean_weight=float(by_slate.mean()),
     )
+
+
+def effective_clicks(log: LoggedSlates) -> float:
+    """Kish's size of the reweighted clicks, (sum w r)^2 / sum (w r)^2: how many clicks an estimate rests on.
+
+    DataError without propensities.
+    """
+    return effective_sample_size((log.weights() * log.clicked)[log.clicked > 0])
+
+
+def slot_drift(log: LoggedSlates) -> Floats:
+    """(K,) standard errors between each slot's own weight and 1: mean of w_{k-1} (rho_k - 1), rho_k = target / logged at k.
+
+    It is 0 in expectation at every slot when propensities are those given the earlier slots. Chances of a slot whatever
+    stands above it, multiplied down the slate, drift from the second slot on. User-clustered; NaN with fewer than two
+    users, 0 where nothing varies and nothing is off. DataError without propensities.
+    """
+    gaps = log.earlier_weights() * np.where(log.present, log.ratios() - 1, 0.0)
+    found = []
+    for gap in gaps.T:
+        terms = Terms.mean(gap)
+        error = standard_error(terms, log.users)
+        found.append(
+            0.0 if abs(terms.value) < 1e-9 else float(np.divide(terms.value, error)) if error > 1e-12 else 1000.0
+        )
+    return np.array(found)
 
 
 def model_balance(log: LoggedSlates) -> Floats:

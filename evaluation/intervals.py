@@ -12,12 +12,14 @@ from contracts.errors import DataError
 from contracts.seeds import stream
 
 Floats = npt.NDArray[np.float64]
-_CELLS = 4_000_000  # resampling weights held at once
+Ints = npt.NDArray[np.int64]
+_BLOCK = 8_192  # users whose counts are drawn together: 64 KiB, they stay in the cache
+_BATCH = 128  # resamples whose counts are held at once
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A percentile interval, both ends included."""
+    """An interval, both ends included."""
 
     low: float
     high: float
@@ -39,19 +41,18 @@ class Terms:
 
     Attributes:
         numerators: (R, C) e.g. w_k * r_k.
-        normalisers: (R, C) e.g. w_k; equal to `present` for a plain mean.
-        present: (R, C) 1 where the row has this column, else 0.
+        normalisers: (R, C) e.g. w_k; None: a plain mean, the bracket is 1.
+        present: (R, C) 1 where the row has this column, else 0; None with `normalisers` None.
     """
 
     numerators: Floats
-    normalisers: Floats
-    present: Floats
+    normalisers: Floats | None = None
+    present: Floats | None = None
 
     @classmethod
     def mean(cls, values: npt.ArrayLike) -> Terms:
         """The plain mean of (R,) values."""
-        column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
-        return cls(column, np.ones_like(column), np.ones_like(column))
+        return cls(np.asarray(values, dtype=np.float64).reshape(-1, 1))
 
     @classmethod
     def ratio(cls, above: npt.ArrayLike, below: npt.ArrayLike) -> Terms:
@@ -60,8 +61,15 @@ class Terms:
         return cls(column, np.asarray(below, dtype=np.float64).reshape(-1, 1), np.ones_like(column))
 
     @property
+    def rows(self) -> int:
+        """R."""
+        return int(self.numerators.shape[0])
+
+    @property
     def contributions(self) -> Floats:
         """(R,) what each row adds; their mean is the value."""
+        if self.normalisers is None or self.present is None:
+            return np.asarray(self.numerators.sum(axis=1))
         scale = _over(self.present.sum(axis=0), self.normalisers.sum(axis=0))
         return np.asarray(np.where(self.numerators == 0, 0.0, self.numerators * scale).sum(axis=1) + 0.0 * scale.sum())
 
@@ -70,15 +78,38 @@ class Terms:
         """The statistic; NaN when a normaliser's sum is 0."""
         return float(self.contributions.mean())
 
+    @property
+    def influence(self) -> Floats:
+        """(R,) first-order effect of each row on the value, times R; their mean is 0 (Hampel 1974).
+
+        With A, N, P the column sums of numerators, normalisers and present:
+        sum_c [ a P/N + A p/N - A P n/N^2 ] - value.
+        """
+        if self.normalisers is None or self.present is None:
+            own = self.contributions
+            return np.asarray(own - own.mean())
+        above, below, there = (part.sum(axis=0) for part in (self.numerators, self.normalisers, self.present))
+        scale, mean = _over(there, below), _over(above, below)
+        own = self.numerators @ scale
+        return np.asarray(own + self.present @ mean - self.normalisers @ (mean * scale) - own.mean())
+
     def columns(self) -> Floats:
-        """(R, 3 C + 1) what must be summed over rows to compute the value of any multiset of them."""
-        return np.concatenate(
-            [self.numerators, self.normalisers, self.present, np.ones((self.numerators.shape[0], 1))], axis=1
-        )
+        """(R, 3 C + 1), or (R, C + 1) of a plain mean: what must be summed over rows to compute the value of any
+        multiset of them."""
+        parts = [self.numerators, self.normalisers, self.present, np.ones((self.rows, 1))]
+        return np.concatenate([part for part in parts if part is not None], axis=1)
+
+    def values(self, totals: Floats) -> Floats:
+        """(B,) values from (B, M) sums of `columns`."""
+        c = self.numerators.shape[1]
+        above, rows = totals[:, :c], totals[:, -1]
+        if self.normalisers is not None:
+            above = above * _over(totals[:, 2 * c : 3 * c], totals[:, c : 2 * c])
+        return np.asarray(above.sum(axis=1) / rows, dtype=np.float64)
 
 
 def bootstrap(
-    statistics: Mapping[str, Terms], users: npt.NDArray[np.int64], *, resamples: int, seed: int, name: str
+    statistics: Mapping[str, Terms], users: Ints, *, resamples: int, seed: int, name: str
 ) -> dict[str, Floats]:
     """Values of every statistic under the same resamples of users: (resamples,) each, so differences are paired.
 
@@ -97,22 +128,71 @@ def bootstrap(
         DataError: a statistic has another number of rows than `users`.
     """
     for statistic, terms in statistics.items():
-        if terms.numerators.shape[0] != users.shape[0]:
+        if terms.rows != users.shape[0]:
             raise DataError(
-                f"{terms.numerators.shape[0]:,} rows for {users.shape[0]:,} users' rows",
+                f"{terms.rows:,} rows for {users.shape[0]:,} users' rows",
                 where=f"statistic {statistic}",
                 fix="Give one user per row.",
             )
-    names, codes = np.unique(users, return_inverse=True)
-    blocks = {statistic: _sums(terms.columns(), codes, len(names)) for statistic, terms in statistics.items()}
-    everything = np.concatenate(list(blocks.values()), axis=1)
-    totals = _resampled(everything, resamples, stream(seed, "evaluation", "bootstrap", name))
-    draws: dict[str, Floats] = {}
-    start = 0
-    for statistic, block in blocks.items():
-        draws[statistic] = _values(totals[:, start : start + block.shape[1]])
-        start += block.shape[1]
-    return draws
+    clusters = Clusters.of(users)
+    distinct: dict[bytes, int] = {}
+    sums: list[Floats] = []
+    places: dict[str, list[int]] = {}
+    for statistic, terms in statistics.items():
+        places[statistic] = []
+        for column in terms.columns().T:
+            total = clusters.sums(column)
+            key = total.tobytes()
+            if key not in distinct:  # weights, presence and row counts are shared by many statistics
+                distinct[key] = len(sums)
+                sums.append(total)
+            places[statistic].append(distinct[key])
+    totals = resampled(np.stack(sums, axis=1), resamples=resamples, seed=seed, name=name)
+    return {statistic: terms.values(totals[:, places[statistic]]) for statistic, terms in statistics.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """Which rows belong to which user: `codes` (R,) from 0 to count - 1."""
+
+    codes: npt.NDArray[np.intp]
+    count: int
+
+    @classmethod
+    def of(cls, users: Ints) -> Clusters:
+        """From any whole numbers, (R,)."""
+        if users.size and users.min() == 0 and users.max() < users.size and np.bincount(users).all():
+            return cls(users.astype(np.intp, copy=False), int(users.max()) + 1)  # numbered without a gap already
+        names, codes = np.unique(users, return_inverse=True)
+        return cls(codes, len(names))
+
+    def sums(self, values: Floats) -> Floats:
+        """(count,) sums of (R,) values over each user's rows."""
+        return np.bincount(self.codes, weights=values, minlength=self.count).astype(np.float64, copy=False)
+
+
+def resampled(sums: Floats, *, resamples: int, seed: int, name: str) -> Floats:
+    """(resamples, M) sums over users drawn with replacement, from the sums of each user (U, M).
+
+    Counts are multinomial. They are drawn block by block, first how many of a resample's U draws fall into the block,
+    then which of its users they are: the same law, and the counts of a block stay in the cache while they meet the
+    sums in a matrix product.
+    """
+    rng = stream(seed, "evaluation", "bootstrap", name)
+    users = sums.shape[0]
+    starts = np.arange(0, users, _BLOCK)
+    sizes = np.minimum(_BLOCK, users - starts)
+    drawn = rng.multinomial(users, sizes / users, size=resamples)  # (resamples, blocks)
+    totals = np.zeros((resamples, sums.shape[1]))
+    for block, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+        own = sums[start : start + size]
+        counts = np.empty((min(_BATCH, resamples), size))
+        for first in range(0, resamples, _BATCH):
+            batch = drawn[first : first + _BATCH, block]
+            for row, number in enumerate(batch):
+                counts[row] = np.bincount(rng.integers(size, size=number), minlength=size)
+            totals[first : first + len(batch)] += counts[: len(batch)] @ own
+    return totals
 
 
 def percentile(draws: Floats, confidence: float) -> Interval | None:
@@ -130,7 +210,7 @@ def percentile(draws: Floats, confidence: float) -> Interval | None:
 
 def interval(
     terms: Terms,
-    users: npt.NDArray[np.int64],
+    users: Ints,
     *,
     confidence: float,
     resamples: int,
@@ -141,34 +221,6 @@ def interval(
     if np.unique(users).size < 2:
         return None
     return percentile(bootstrap({name: terms}, users, resamples=resamples, seed=seed, name=name)[name], confidence)
-
-
-def _sums(columns: Floats, codes: npt.NDArray[np.intp], groups: int) -> Floats:
-    """(groups, M) sums of the rows of each group."""
-    return np.stack(
-        [np.bincount(codes, weights=columns[:, j], minlength=groups) for j in range(columns.shape[1])], axis=1
-    )
-
-
-def _resampled(sums: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """(resamples, M) sums over users drawn with replacement."""
-    users = sums.shape[0]
-    batch = max(1, _CELLS // users)
-    parts = []
-    for start in range(0, resamples, batch):
-        size = min(batch, resamples - start)
-        drawn = rng.integers(users, size=(size, users)) + users * np.arange(size)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size * users).reshape(size, users)
-        parts.append(counts.astype(np.float64) @ sums)
-    return np.concatenate(parts)
-
-
-def _values(totals: Floats) -> Floats:
-    """(B,) values of a statistic from the sums of its `columns`."""
-    c = (totals.shape[1] - 1) // 3
-    above, below, present, rows = totals[:, :c], totals[:, c : 2 * c], totals[:, 2 * c : 3 * c], totals[:, 3 * c]
-    scale = _over(present, below)
-    return np.asarray((above * scale).sum(axis=1) / rows, dtype=np.float64)
 
 
 def _over(above: Floats, below: Floats) -> Floats:

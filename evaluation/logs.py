@@ -12,6 +12,17 @@ from contracts.errors import DataError
 
 Floats = npt.NDArray[np.float64]
 
+_OPTIONAL = {
+    "propensity": (True, 1.0),
+    "target_propensity": (False, 1.0),
+    "predicted_chance": (False, 1.0),
+    "expected_chance": (False, 1.0),
+    "slot_propensity": (True, 1.0),
+    "target_slot_propensity": (False, 1.0),
+    "marginal_ratio": (False, np.inf),
+    "expected_slate": (False, np.inf),
+}  # column: whether it must be above 0, and its greatest value
+
 
 @dataclass(frozen=True, slots=True)
 class LoggedSlates:
@@ -28,6 +39,11 @@ class LoggedSlates:
         left_out: slates whose slots have a gap or a double, in a log with propensities: their weights cannot be known.
             A log without any has nothing to weigh: all its slates are kept, rows of one slot in the order given.
         unlogged_rows: rows of the log that carry no propensity.
+        slot_propensity, target_slot_propensity: (S, K) chance of this concept at this slot whatever the earlier ones, under
+            the logging policy and the one to be judged; None: not known.
+        marginal_ratio: (S, K) target / logged chance of this concept's embedding here, given the earlier slots; None: not
+            known.
+        expected_slate: (S,) the model's expected clicks of a whole slate of the target policy; None: not known.
     """
 
     users: npt.NDArray[np.int64]
@@ -39,6 +55,10 @@ class LoggedSlates:
     expected: Floats | None
     left_out: int
     unlogged_rows: int
+    slot_propensity: Floats | None = None
+    target_slot_propensity: Floats | None = None
+    marginal_ratio: Floats | None = None
+    expected_slate: Floats | None = None
 
     def __len__(self) -> int:
         return int(self.present.shape[0])
@@ -54,8 +74,7 @@ class LoggedSlates:
         Raises:
             DataError: the log carries no propensities, or those of the target policy are missing.
         """
-        ratio = np.where(self.present, self._ratios(), 1.0)
-        return np.where(self.present, np.cumprod(ratio, axis=1), 0.0)
+        return self.cumulated(self.ratios())
 
     def earlier_weights(self) -> Floats:
         """(S, K) w_{k-1}, the weight of the slots before k; w_{-1} = 1; 0 in absent slots. Errors as `weights`."""
@@ -65,6 +84,10 @@ class LoggedSlates:
     def slate_weights(self) -> Floats:
         """(S,) weight of the whole slate: w at its last slot. Errors as `weights`."""
         return np.asarray(self.weights()[np.arange(len(self)), self.last_slot], dtype=np.float64)
+
+    def cumulated(self, ratios: Floats) -> Floats:
+        """(S, K) products of `ratios` (S, K) down each slate; 0 in absent slots."""
+        return np.where(self.present, np.cumprod(np.where(self.present, ratios, 1.0), axis=1), 0.0)
 
     def model(self) -> tuple[Floats, Floats]:
         """`predicted` and `expected`, each (S, K). Raises DataError when there is no model."""
@@ -76,7 +99,9 @@ class LoggedSlates:
             )
         return self.predicted, self.expected
 
-    def _ratios(self) -> Floats:
+    def ratios(self) -> Floats:
+        """(S, K) target / logged propensity of each choice, given the earlier ones; 0 in absent slots. Errors as
+        `weights`."""
         if self.propensity is None:
             raise DataError(
                 f"{self.unlogged_rows:,} rows carry no propensity",
@@ -97,7 +122,9 @@ def logged_slates(impressions: pl.DataFrame) -> LoggedSlates:
 
     Args:
         impressions: user_id, at, slot, clicked; optional, and taken as missing when any value is null: propensity,
-            target_propensity, predicted_chance, expected_chance. The order of rows does not matter.
+            target_propensity, predicted_chance, expected_chance, slot_propensity, target_slot_propensity,
+            marginal_ratio, expected_slate (of which a slate's first row counts). The order of rows does not matter.
+            Where no moment has more than one row, each row is a slate of its own, whatever its slot.
 
     Raises:
         DataError: no rows, a column is missing, a propensity is 0 or above 1, or another chance is outside 0 to 1.
@@ -108,14 +135,15 @@ def logged_slates(impressions: pl.DataFrame) -> LoggedSlates:
         raise DataError(f"no column {', '.join(missing)}", where="impressions", fix=f"Give {', '.join(needed)}.")
     if impressions.is_empty():
         raise DataError("no rows", where="impressions", fix="Give at least one slate.")
-    chances = ["propensity", "target_propensity", "predicted_chance", "expected_chance"]
-    held = [name for name in chances if name in impressions.columns]
+    held = [name for name in _OPTIONAL if name in impressions.columns]
     rows = impressions.select(*needed, *held).sort("user_id", "at", "slot", maintain_order=True)
     rows = rows.with_columns(
         slate=pl.struct("user_id", "at").rle_id(), user=pl.col("user_id").rle_id(), place=pl.lit(0, pl.Int64)
     ).with_columns(place=pl.int_range(pl.len(), dtype=pl.Int64).over("slate"))
     weighable = "propensity" in held and rows["propensity"].null_count() < rows.height
-    kept = rows.filter((pl.col("slot") == pl.col("place")).all().over("slate")) if weighable else rows
+    single = rows["slate"].n_unique() == rows.height
+    whole = weighable and not single
+    kept = rows.filter((pl.col("slot") == pl.col("place")).all().over("slate")) if whole else rows
     if kept.is_empty():
         raise DataError("every slate has a gap or a double slot", where="impressions, column slot", fix="Count from 0.")
     slate = kept["slate"].rle_id().to_numpy().astype(np.int64)
@@ -125,7 +153,7 @@ def logged_slates(impressions: pl.DataFrame) -> LoggedSlates:
     def spread(name: str) -> Floats | None:
         if name not in held or kept[name].null_count():
             return None
-        values = _in_range(name, kept[name].to_numpy().astype(np.float64), positive=name == "propensity")
+        values = _in_range(name, kept[name].to_numpy().astype(np.float64))
         table = np.zeros(shape)
         table[slate, place] = values
         return table
@@ -134,6 +162,7 @@ def logged_slates(impressions: pl.DataFrame) -> LoggedSlates:
     present[slate, place] = True
     clicked = np.zeros(shape)
     clicked[slate, place] = kept["clicked"].to_numpy().astype(np.float64)
+    ahead = spread("expected_slate")
     users = np.zeros(shape[0], dtype=np.int64)
     users[slate] = kept["user"].rle_id().to_numpy()
     return LoggedSlates(
@@ -146,16 +175,22 @@ def logged_slates(impressions: pl.DataFrame) -> LoggedSlates:
         expected=spread("expected_chance"),
         left_out=rows["slate"].n_unique() - shape[0],
         unlogged_rows=kept["propensity"].null_count() if "propensity" in held else kept.height,
+        slot_propensity=spread("slot_propensity"),
+        target_slot_propensity=spread("target_slot_propensity"),
+        marginal_ratio=spread("marginal_ratio"),
+        expected_slate=None if ahead is None else ahead[:, 0],
     )
 
 
-def _in_range(name: str, values: Floats, *, positive: bool) -> Floats:
-    """The values, when they are chances; rounding to just above 1 is forgiven."""
-    wrong = ~np.isfinite(values) | (values > 1 + 1e-9) | ((values <= 0) if positive else (values < 0))
+def _in_range(name: str, values: Floats) -> Floats:
+    """The values, when they can be; a chance rounded to just above 1 is forgiven."""
+    positive, top = _OPTIONAL[name]
+    wrong = ~np.isfinite(values) | (values > top + 1e-9) | ((values <= 0) if positive else (values < 0))
     if wrong.any():
+        allowed = f"{'(' if positive else '['}0, {'1]' if top == 1 else 'infinity)'}"
         raise DataError(
-            f"{int(wrong.sum()):,} values not in {'(0, 1]' if positive else '[0, 1]'}, such as {values[wrong][0]:g}",
+            f"{int(wrong.sum()):,} values not in {allowed}, such as {values[wrong][0]:g}",
             where=f"impressions, column {name}",
             fix="A chance that was never possible, or above certain, cannot be reweighted: mend the log.",
         )
-    return np.minimum(values, 1.0)
+    return np.minimum(values, top)

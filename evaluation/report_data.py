@@ -130,9 +130,12 @@ class ReportData:
         impressions: the test part of the log, one row per logged impression, any order: user_id, at, slot, clicked;
             optional: propensity, target_propensity (given the earlier slots of the logged slate), predicted_chance
             (model's click chance of the logged concept), expected_chance (model's click chance of the target policy's
-            choice at this slot, given the logged earlier slots); score, popularity, oracle (what the ranker, popularity
+            choice at this slot, given the logged earlier slots), and what more estimators take, see
+            `evaluation.logs.logged_slates`; score, popularity, oracle (what the ranker, popularity
             and the true click law would order the slate by; higher is better). A column that is absent or holds a null
             takes its sections with it.
+        propensities_estimated: whether `propensity` was estimated from the log afterwards: the report says so loudly, and
+            the verdict is that the data cannot say.
         true_logged: the logged policy's true value, expected clicks per slate, where the world is planted.
         true_target: the target policy's true value, likewise.
         concept_shares: concept_id, target_share (share of the target policy's choices), logged (impressions in the
@@ -159,6 +162,7 @@ class ReportData:
     logged_policy: str = "logged policy"
     target_policy: str = "new policy"
     impressions: pl.DataFrame | None = None
+    propensities_estimated: bool = False
     true_logged: float | None = None
     true_target: float | None = None
     concept_shares: pl.DataFrame | None = None

@@ -1,19 +1,23 @@
 """Turns the evidence into "ship", "hold" or "the data cannot say", with every rule and one plain sentence.
 
-The rules, in order. The first seven ask whether the log can answer at all; all must hold:
+The rules, in order (docs/verdict.md says how often a verdict by them is wrong). All but the last ask whether the log can
+answer at all; all must hold:
 
 1. propensities  every logged choice carries its chance under the logging policy and under the new one;
 2. effective size  the reweighted log is worth at least `settings.min_effective_size` slates;
 3. effective share  and at least `settings.min_effective_share` of the log;
-4. largest weight  no single slate carries more than LARGEST_WEIGHT_SHARE of all weight;
-5. mean weight  the interval of the mean weight contains 1, as it must when the propensities are right;
-6. model balance  under the weights, the model's chance of what was logged averages to its expectation under the new
+4. clicks  the estimate rests on at least MIN_CLICKS reweighted clicks;
+5. largest weight  no single slate carries more than LARGEST_WEIGHT_SHARE of all weight;
+6. mean weight  the interval of the mean weight contains 1, as it must when the propensities are right;
+7. never logged  at most UNLOGGED_SHARE of the new policy's choices are concepts that were never logged (not known: holds);
+8. model balance  under the weights, the model's chance of what was logged averages to its expectation under the new
    policy, within BALANCE_ERRORS standard errors: it does when both are computed for the same policy (no model: holds);
-7. interval  the difference has an interval (at least two users, and an estimator that is defined on the resamples).
+9. agreement  the estimators that must agree lie within AGREEMENT_ERRORS standard errors of the one used;
+10. interval  the difference has an interval (at least two users, and an estimator that is defined on the resamples).
 
 If one of them fails: "the data cannot say". Otherwise:
 
-8. gain  the interval of (new policy - logged policy) lies above 0: "ship"; else "hold".
+11. gain  the interval of (new policy - logged policy) lies above 0: "ship"; else "hold".
 """
 
 from __future__ import annotations
@@ -28,6 +32,10 @@ from evaluation.intervals import Interval
 Outcome = Literal["ship", "hold", "the data cannot say"]
 LARGEST_WEIGHT_SHARE = 0.10
 BALANCE_ERRORS = 4.0
+AGREEMENT_ERRORS = 4.0
+MIN_CLICKS = 10.0
+UNLOGGED_SHARE = 0.05
+DRIFT_ERRORS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,11 @@ class Evidence:
         effective_size: slates the reweighted log is worth.
         largest_weight_share: of all weight, on one slate; NaN when there is no weight.
         mean_weight: interval of the mean weight.
+        effective_clicks: clicks the reweighted log is worth; `clicks`: clicks in the log.
+        unlogged_share: of the new policy's choices on concepts that were never logged, in [0, 1]; None: not known.
+        disagreement: standard errors between the estimate used and the furthest that must agree; None: no other.
+        drifting_slot: first slot, from 0, whose own weights are off 1 by DRIFT_ERRORS while the first one's are not; None:
+            none is.
         balance: standard errors between the model's weighted chance of the logged choices and its expectation; None:
             the verdict rests on no model.
         logged: the logged policy's value.
@@ -54,6 +67,11 @@ class Evidence:
     logged: float
     target: float
     difference: Interval | None
+    effective_clicks: float
+    clicks: int
+    unlogged_share: float | None = None
+    disagreement: float | None = None
+    drifting_slot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +125,11 @@ def digits_for(width: float) -> int:
 
 
 def _rules(evidence: Evidence, settings: EvaluationSettings) -> list[tuple[Rule, str]]:
-    """Rules 1 to 7, each with the clause to say when it fails."""
+    """Rules 1 to 10, each with the clause to say when it fails."""
     size, share = evidence.effective_size, evidence.effective_size / evidence.slates
     largest, mean = evidence.largest_weight_share, evidence.mean_weight
     widest = f"{100 * largest:.1f} % of all weight" if math.isfinite(largest) else "no weight at all"
-    off = evidence.balance
+    off, unlogged, apart = evidence.balance, evidence.unlogged_share, evidence.disagreement
     balanced = off is None or off <= BALANCE_ERRORS
     has_interval = evidence.difference is not None and math.isfinite(evidence.target)
     span = "unknown" if mean is None else f"{mean.low:.2f} to {mean.high:.2f}"
@@ -130,14 +148,24 @@ def _rules(evidence: Evidence, settings: EvaluationSettings) -> list[tuple[Rule,
             f"{100 * settings.min_effective_share:g} % are needed",
         ),
         (
+            Rule("Clicks behind the estimate", evidence.effective_clicks >= MIN_CLICKS, f"{evidence.effective_clicks:,.1f}",
+                 f"at least {MIN_CLICKS:g}"),
+            f"the log holds {evidence.clicks:,} click{'s' if evidence.clicks != 1 else ''}, worth "
+            f"{evidence.effective_clicks:,.1f} after reweighting, and {MIN_CLICKS:g} are needed",
+        ),
+        (
             Rule("Largest single weight", largest <= LARGEST_WEIGHT_SHARE, widest,
                  f"at most {100 * LARGEST_WEIGHT_SHARE:g} %"),
             f"a single slate carries {100 * largest:.0f} % of all weight, so the estimate would rest on one event",
         ),
         (
             Rule("Mean weight", mean is not None and 1.0 in mean, span, "an interval that contains 1"),
-            f"the mean weight is {span} where it must be 1, so the logged propensities cannot be right or the new "
-            "policy shows what was never logged",
+            f"the mean weight is {span} where it must be 1, so {_off(evidence)}",
+        ),
+        (
+            Rule("Never logged", unlogged is None or unlogged <= UNLOGGED_SHARE,
+                 "not known" if unlogged is None else f"{100 * unlogged:.1f} %", f"at most {100 * UNLOGGED_SHARE:g} %"),
+            f"{100 * (unlogged or 0.0):.0f} % of the new policy's choices are concepts that were never logged",
         ),
         (
             Rule("Model balance", balanced, "no model used" if off is None else f"{off:.1f} standard errors off",
@@ -146,10 +174,26 @@ def _rules(evidence: Evidence, settings: EvaluationSettings) -> list[tuple[Rule,
             "the two do not describe the same policy",
         ),
         (
+            Rule("Agreement of estimators", apart is None or apart <= AGREEMENT_ERRORS,
+                 "no other estimator" if apart is None else f"{apart:.1f} standard errors apart",
+                 f"at most {AGREEMENT_ERRORS:g}"),
+            f"estimators that must agree are {apart or 0.0:.1f} standard errors apart, so one of their assumptions fails",
+        ),
+        (
             Rule("Interval of the difference", has_interval, "known" if has_interval else "unknown", "known"),
             "the difference has no interval, as too few users or slates speak for the new policy",
         ),
     ]  # fmt: skip
+
+
+def _off(evidence: Evidence) -> str:
+    """Why a mean weight may not be 1."""
+    if evidence.drifting_slot is not None:
+        return (
+            f"the propensities from slot {evidence.drifting_slot} on cannot be chances given the earlier slots; perhaps they "
+            "are chances of a slot alone"
+        )
+    return "the logged propensities cannot be right or the new policy shows what was never logged"
 
 
 def _gain_rule(evidence: Evidence, *, reached: bool) -> Rule:

@@ -112,7 +112,8 @@ def test_every_field_of_the_report_is_documented_and_every_documented_field_is_t
     named = {path: _documented(path) for path in paths}
     assert [path for path, name in named.items() if name is None] == []
     without_log = set(_leaves(build_report(replace(full, impressions=None, settings_used=None))))
-    used = set(named.values()) | {_documented(path) for path in without_log}
+    estimated = set(_leaves(build_report(replace(full, propensities_estimated=True))))
+    used = set(named.values()) | {_documented(path) for path in without_log | estimated}
     assert set(FIELDS) - used == set()
 
 

@@ -20,6 +20,8 @@ GOOD = Evidence(
     logged=0.22,
     target=0.25,
     difference=Interval(0.012, 0.048),
+    effective_clicks=900.0,
+    clicks=2_200,
 )
 
 
@@ -53,6 +55,10 @@ def test_a_difference_that_reaches_zero_or_lies_below_it_holds(difference: Inter
         ({"largest_weight_share": 0.11}, "Largest single weight", "carries 11 % of all weight"),
         ({"mean_weight": Interval(0.7, 0.9)}, "Mean weight", "0.70 to 0.90 where it must be 1"),
         ({"mean_weight": None}, "Mean weight", "unknown"),
+        ({"effective_clicks": 1.0, "clicks": 1}, "Clicks behind the estimate", "holds 1 click, worth 1.0"),
+        ({"unlogged_share": 0.4}, "Never logged", "40 % of the new policy's choices"),
+        ({"disagreement": 5.5}, "Agreement of estimators", "5.5 standard errors apart"),
+        ({"mean_weight": Interval(1.1, 1.2), "drifting_slot": 1}, "Mean weight", "chances of a slot alone"),
         ({"balance": 6.0}, "Model balance", "6.0 standard errors"),
         ({"difference": None}, "Interval of the difference", "no interval"),
         ({"target": float("nan")}, "Interval of the difference", "no interval"),
