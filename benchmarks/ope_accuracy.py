@@ -7,7 +7,7 @@ of the log by row, bts' chances by simulation from its published prior, reward m
 figures are for a logistic regression; ours are for that and for the product's own cross-fitted LightGBM model, and for the
 estimator that SLOPE selects on each resample without seeing the truth.
 Women: how the report judges going from bts to random, where the log cannot answer.
-Synthetic: 10,000 rounds, 30 actions, 5 standard normal features x; the log-odds of a click are c x + c_a + C_a x, coefficients
+Synthetic: 10,000 rounds, 30 actions, 5 standard normal features x; the log-odds of a click are c x + c_a + C_a x + constants, coefficients
 uniform in [-1, 1], scaled to mean 0 and deviation 1 over the log; logged by softmax(-3 q); the new policy is softmax of the chances of a classifier trained on another such log with clicks over
 propensities as weights. Published figures are those of obp's example on the same law.
 Hillstrom: the value of sending everybody the same e-mail, against the randomised arm; and whether a policy learned on one half
@@ -205,8 +205,11 @@ def _round_trip(
     """One log: features, click chances of every action, logged chances, actions, clicks."""
     x = rng.normal(size=(rounds, features))
     law = np.random.RandomState(run)
-    shared, own, both = (law.uniform(-1, 1, size=size) for size in (features, actions, (features, actions)))
-    odds = (x @ shared)[:, None] + own + x @ both
+    context, kinds = np.hstack([np.ones((rounds, 1)), x]), np.hstack([np.ones((actions, 1)), np.eye(actions)])
+    shared, own, both = (
+        law.uniform(-1, 1, size=size) for size in (features + 1, actions + 1, (features + 1, actions + 1))
+    )
+    odds = (context @ shared)[:, None] + kinds @ own + context @ both @ kinds.T
     q = 1 / (1 + np.exp(-(odds - odds.mean()) / odds.std()))
     logged = _softmax(-3 * q)
     a = (logged.cumsum(axis=1) > np.random.RandomState(run).uniform(size=rounds)[:, None]).argmax(axis=1)

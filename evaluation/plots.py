@@ -56,7 +56,7 @@ STYLE: Any = {
 
 
 def charts(report: Section) -> dict[str, str]:
-    """SVG of every chart the report has numbers for: gain, weights, estimates, ndcg, reliability, funnel.
+    """SVG of every chart the report has numbers for: gain, weights, estimates, clipping, ndcg, reliability, funnel.
 
     Each is 360 units wide and carries a one-sentence description (`role="img"`, `aria-label`) with its numbers. Equal
     reports give equal bytes.
@@ -65,6 +65,7 @@ def charts(report: Section) -> dict[str, str]:
         "gain": (gain, bool(report["primary"].get("difference_interval"))),
         "weights": (weights, "weights" in report["trust"].get("overlap", {})),
         "estimates": (estimates, _several(report["estimates"])),
+        "clipping": (clipping, len(_cuts(report)) > 1),
         "ndcg": (ndcg, "rows" in report["ranking"]),
         "reliability": (reliability, "bins" in report["calibration"]),
         "funnel": (funnel, any(step["count"] > 0 for step in report["funnel"])),
@@ -164,6 +165,28 @@ def estimates(report: Section) -> str:
     return as_svg(figure, "estimates", f"Estimates in clicks per 100 slates: {', '.join(told)}.")
 
 
+def clipping(report: Section) -> str:
+    """IPS against the weight at which weights are cut off, one standard error either way."""
+    cuts = _cuts(report)
+    figure, axes = new_figure(2.4)
+    clip, value, error = (np.array([cut[name] for cut in cuts]) for name in ("clip", "value", "standard_error"))
+    axes.fill_between(clip, 100 * (value - error), 100 * (value + error), color=BLUE, alpha=0.25, linewidth=0)
+    axes.plot(clip, 100 * value, color=BLUE, linewidth=2)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.minorticks_off()
+    axes.grid(visible=False, axis="x")
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.set_xlabel("largest weight")
+    axes.set_ylabel("clicks per 100 slates")
+    text = (
+        f"IPS falls from {wording.clicks(value[0])} to {wording.clicks(value[-1])} clicks per 100 slates as weights are cut "
+        f"off at {clip[0]:,.1f} down to {clip[-1]:,.1f}."
+    )
+    return as_svg(figure, "clipping", text)
+
+
 def ndcg(report: Section) -> str:
     """NDCG of the ranker beside what it must beat, and what cannot be beaten."""
     section = report["ranking"]
@@ -233,6 +256,12 @@ def funnel(report: Section) -> str:
     axes.set_xlim(0, np.log10(max(step["count"] for step in steps) + 1) * 1.5 + 0.1)
     told = ", ".join(f"{step['label']} {step['count']:,}" for step in steps)
     return as_svg(figure, "funnel", f"From the log to the pictures: {told}.")
+
+
+def _cuts(report: Section) -> list[Section]:
+    """What is known of clipping, in the order of falling weights."""
+    cuts = report["trust"].get("overlap", {}).get("clipping", [])
+    return [cut for cut in cuts if cut["clip"] is not None and cut["standard_error"] is not None]
 
 
 def _true_gain(section: Section) -> float | None:

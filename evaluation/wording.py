@@ -109,6 +109,15 @@ def without_outcome(sentence: str) -> str:
     return rest[:1].upper() + rest[1:]
 
 
+def parameter(row: Mapping[str, Any]) -> str:
+    """What was chosen for a tuned estimator, in a few words."""
+    value = row["parameter"]
+    name = {"clipped_ips": "weights up to", "switch_dr": "model beyond", "dr_os": "lambda"}.get(
+        row["name"], "shrinkage"
+    )
+    return f"{name} {value:.3g}"
+
+
 def sizes(values: Sequence[float]) -> list[str]:
     """Whole numbers with thousands separators."""
     return [f"{value:,.0f}" for value in values]
@@ -145,6 +154,15 @@ GLOSSARY = (
         "Effective sample size",
         "How many equally weighted slates would be as noisy as the reweighted log: (sum of weights)\u00b2 / sum of "
         "weights\u00b2 (Kish 1965).",
+    ),
+    (
+        "SLOPE",
+        "A choice among estimators of growing bias and falling noise: the calmest one that the noisier ones do not contradict "
+        "(Su et al. 2020; Tucker and Lee 2021).",
+    ),
+    (
+        "Clicks behind it",
+        "Effective sample size of the reweighted clicks alone: with few of them an estimate is a matter of who clicked.",
     ),
     (
         "IPS, SNIPS, DR, SNDR",

@@ -221,7 +221,7 @@ def test_every_picture_and_chart_has_words_for_those_who_cannot_see_it(page: str
     images = [attributes for tag, attributes in tags if tag == "img"]
     charts = [attributes for tag, attributes in tags if tag == "svg"]
     assert len(images) == 2
-    assert len(charts) == 6
+    assert len(charts) == 7
     assert all(len(image.get("alt") or "") > 20 for image in images)
     assert all(chart.get("role") == "img" and len(chart.get("aria-label") or "") > 20 for chart in charts)
 
