@@ -11,7 +11,7 @@ from evaluation import estimators as of
 from evaluation import slate_estimators as of_slates
 from evaluation.intervals import Ints, Terms, bootstrap
 from evaluation.logs import Floats, LoggedSlates
-from evaluation.tuning import least_error, slope
+from evaluation.tuning import least_error, paired_slope, slope
 
 PRIMARY = ("sndr", "snips")
 """The estimators the verdict rests on: the first where there is a click model, else the second. Both are consistent, so
@@ -59,7 +59,7 @@ class Estimator:
     needs: tuple[str, ...]
     function: Callable[[LoggedSlates, float], Terms]
     grid: Callable[[LoggedSlates], Floats] | None = None
-    choose: Callable[[Sequence[Terms], Ints], int] = slope
+    choose: Callable[[Sequence[Terms], Ints], int] = paired_slope
     like: str = ""
 
     def missing(self, log: LoggedSlates) -> str | None:
@@ -176,7 +176,7 @@ def preferred(found: dict[str, Estimate], users: Ints) -> str | None:
     names = [name for name in found if name not in _NOT_PREFERRED]
     if not any(name in UNBIASED for name in names):
         return None
-    return names[slope([found[name].terms for name in names], users, ordered=False)]
+    return names[slope([found[name].terms for name in names], users)]
 
 
 def _widest(log: LoggedSlates) -> float:

@@ -1,4 +1,4 @@
-"""Turns predictions and clicks into ranking and calibration figures: AUC, NDCG, log loss, calibration error."""
+"""Turns predictions and clicks into figures over all rows: AUC, log loss, normalised entropy, calibration error."""
 
 from __future__ import annotations
 
@@ -11,26 +11,6 @@ from contracts.errors import DataError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Ndcg:
-    """NDCG of every group that has a click.
-
-    Attributes:
-        groups: (G,) identifiers of those groups, ascending.
-        values: (G,) in [0, 1].
-        left_out: groups without a click; NDCG is not defined for them and they are not in the mean.
-    """
-
-    groups: Ints
-    values: Floats
-    left_out: int
-
-    @property
-    def mean(self) -> float:
-        """Mean over the groups that have a click; NaN when there are none."""
-        return float(self.values.mean()) if self.values.size else float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +42,7 @@ def auc(clicked: npt.ArrayLike, score: npt.ArrayLike) -> float:
     Returns:
         A number in [0, 1]; NaN when all rows or none are clicked.
     """
-    y, s = _checked(clicked, score)
+    y, s = checked(clicked, score)
     positives = float(y.sum())
     negatives = float(y.size) - positives
     if positives == 0 or negatives == 0:
@@ -71,37 +51,17 @@ def auc(clicked: npt.ArrayLike, score: npt.ArrayLike) -> float:
     return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
 
 
-def ndcg_at_k(clicked: npt.ArrayLike, score: npt.ArrayLike, group: npt.ArrayLike, k: int) -> Ndcg:
-    """Normalised discounted cumulative gain of each group, gain = clicked, discount 1 / log2(place + 2), place < k.
-
-    Järvelin and Kekäläinen 2002. Rows of a group with equal scores share the mean gain of their tie (McSherry and
-    Najork 2008), so the order of rows never matters. Equal to scikit-learn's `ndcg_score(ignore_ties=False)`.
-
-    Args:
-        clicked: (N,) 0 or 1.
-        score: (N,) higher is better.
-        group: (N,) whole number of the slate each row belongs to.
-        k: places that count, at least 1.
-    """
-    y, s = _checked(clicked, score)
-    codes = np.asarray(group, dtype=np.int64)
-    if codes.shape != y.shape:
-        raise DataError("groups and clicks differ in length", where="ndcg_at_k", fix="Give one group per row.")
-    if k < 1:
-        raise DataError(f"k is {k}", where="ndcg_at_k", fix="Give at least 1.")
-    names, g = np.unique(codes, return_inverse=True)
-    gain = _tied_gain(y, s, g, len(names), k)
-    best = _tied_gain(y, y, g, len(names), k)
-    has_click = best > 0
-    return Ndcg(names[has_click], gain[has_click] / best[has_click], int((~has_click).sum()))
-
-
 def log_loss(clicked: npt.ArrayLike, chance: npt.ArrayLike) -> float:
     """Mean of -log(chance of what happened), in nats; chances are kept 2e-16 away from 0 and 1, as in scikit-learn."""
+    return float(losses(clicked, chance).mean())
+
+
+def losses(clicked: npt.ArrayLike, chance: npt.ArrayLike) -> Floats:
+    """(N,) -log(chance of what happened) of each row, see `log_loss`."""
     y, p = _checked_chances(clicked, chance)
     small = np.finfo(np.float64).eps
     p = np.clip(p, small, 1 - small)
-    return float(-np.mean(y * np.log(p) + (1 - y) * np.log1p(-p)))
+    return np.asarray(-(y * np.log(p) + (1 - y) * np.log1p(-p)))
 
 
 def normalised_entropy(clicked: npt.ArrayLike, chance: npt.ArrayLike) -> float:
@@ -149,20 +109,8 @@ def midranks(values: Floats) -> Floats:
     return np.asarray((last - (counts - 1) / 2.0)[inverse], dtype=np.float64)
 
 
-def _tied_gain(gain: Floats, score: Floats, group: Ints, groups: int, k: int) -> Floats:
-    """(G,) discounted gain of each group under `score`; a tie's gain is spread evenly over the places it covers."""
-    order = np.lexsort((-score, group))
-    g, s, y = group[order], score[order], gain[order]
-    starts = np.concatenate(([True], g[1:] != g[:-1]))
-    first = np.flatnonzero(starts)
-    place = np.arange(g.size) - first[g]
-    discount = np.where(place < k, 1 / np.log2(place + 2.0), 0.0)
-    tie = np.cumsum(starts | np.concatenate(([True], s[1:] != s[:-1]))) - 1
-    mean_gain = np.bincount(tie, weights=y) / np.bincount(tie)
-    return np.bincount(g, weights=discount * mean_gain[tie], minlength=groups).astype(np.float64)
-
-
-def _checked(clicked: npt.ArrayLike, score: npt.ArrayLike) -> tuple[Floats, Floats]:
+def checked(clicked: npt.ArrayLike, score: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Both as numbers. DataError: lengths that differ, no rows, clicks other than 0 and 1, scores that are not finite."""
     y, s = np.asarray(clicked, dtype=np.float64), np.asarray(score, dtype=np.float64)
     if y.ndim != 1 or y.shape != s.shape or y.size == 0:
         raise DataError(
@@ -178,7 +126,7 @@ def _checked(clicked: npt.ArrayLike, score: npt.ArrayLike) -> tuple[Floats, Floa
 
 
 def _checked_chances(clicked: npt.ArrayLike, chance: npt.ArrayLike) -> tuple[Floats, Floats]:
-    y, p = _checked(clicked, chance)
+    y, p = checked(clicked, chance)
     if p.min() < 0 or p.max() > 1:
         raise DataError("click chances outside 0 to 1", where="metrics", fix="Calibrate the scores first.")
     return y, p

@@ -16,9 +16,10 @@ from contracts.errors import DataError
 from evaluation import plots, wording
 from evaluation.creatives import Figure, coverage, picture_truth
 from evaluation.logs import LoggedSlates, logged_slates
+from evaluation.quality import assortment, calibration, ranking
 from evaluation.report_data import PictureRow, ReportData
 from evaluation.schema import VERSION
-from evaluation.sections import absent, calibration, estimates, no_propensities, ranking, span, trust, verdict
+from evaluation.sections import absent, estimates, no_propensities, span, trust, verdict
 from evaluation.thumbnails import thumbnail
 from evaluation.verdict import Verdict, cannot_say
 
@@ -43,6 +44,7 @@ def build_report(data: ReportData) -> Report:
         "policies": {"logged": data.logged_policy, "target": data.target_policy},
         "period": _period(data),
         **_log_sections(data, log),
+        "assortment": assortment(data),
         "pictures": _pictures(data),
         "creatives": _creatives(data),
         "intake": [asdict(table) for table in data.intake],

@@ -140,6 +140,8 @@ class ReportData:
         true_target: the target policy's true value, likewise.
         concept_shares: concept_id, target_share (share of the target policy's choices), logged (impressions in the
             whole log).
+        catalogue: concept_id, topics (list), logged (impressions in the whole log): every concept that might be shown.
+        assortments: by label, slates to compare: user_id, slate (a number), position from 0, concept_id.
         creatives: as contracts.tables.Creatives.
         not_drawn: by concept_id, why a concept of a slate could not be drawn.
         creative_truth: user_id, concept_id, own, other, general, logged: true click chances in [0, 1], null where there
@@ -166,6 +168,8 @@ class ReportData:
     true_logged: float | None = None
     true_target: float | None = None
     concept_shares: pl.DataFrame | None = None
+    catalogue: pl.DataFrame | None = None
+    assortments: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     creatives: pl.DataFrame | None = None
     not_drawn: Mapping[str, str] = field(default_factory=dict)
     creative_truth: pl.DataFrame | None = None

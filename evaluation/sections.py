@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from contracts.settings import EvaluationSettings
 from evaluation.bounds import asymptotic, asymptotic_sequence, confidence_sequence, empirical_bernstein
@@ -24,20 +23,11 @@ from evaluation.diagnostics import (
 from evaluation.estimators import clipped_ips, ips
 from evaluation.intervals import Interval, Terms, bootstrap, percentile
 from evaluation.logs import LoggedSlates
-from evaluation.metrics import auc, expected_calibration_error, log_loss, ndcg_at_k, normalised_entropy
-from evaluation.metrics import reliability_curve as curve_of
 from evaluation.report_data import ReportData
 from evaluation.sensitivity import GAMMAS, clip_curve, confounding, disagreement, tipping_gamma
-from evaluation.verdict import DRIFT_ERRORS, Evidence, Verdict, cannot_say, judge
+from evaluation.verdict import DRIFT_ERRORS, MEAN_WEIGHT_CONFIDENCE, Evidence, Verdict, cannot_say, judge
 
 Section = dict[str, Any]
-RANKERS = (
-    ("ranker", "Ranker", "score"),
-    ("popularity", "Popularity", "popularity"),
-    ("logged_order", "Logged order", "logged_order"),
-    ("oracle", "True click law", "oracle"),
-)
-_BINS = 10
 _CAP = 10.0  # the weight that empirical Bernstein is told beforehand
 
 
@@ -221,7 +211,7 @@ def verdict(data: ReportData, log: LoggedSlates, estimated: Section, trusted: Se
         effective_size=found["effective_size"],
         largest_weight_share=found["largest_weight_share"],
         balance=None if row["name"] == "snips" else found["model_balance"],
-        mean_weight=_interval_of(found["mean_weight_interval"]),
+        mean_weight=asymptotic(Terms.mean(log.slate_weights()), log.users, confidence=MEAN_WEIGHT_CONFIDENCE),
         logged=estimated["logged"],
         target=row["value"],
         difference=_interval_of(row["difference_interval"]),
@@ -238,78 +228,6 @@ def _drifting(errors: list[float]) -> int | None:
     """The first slot that is off while the first one is not."""
     off = [slot for slot, error in enumerate(errors) if abs(error) > DRIFT_ERRORS]
     return off[0] if off and off[0] > 0 else None
-
-
-def ranking(impressions: pl.DataFrame, data: ReportData) -> Section:
-    """AUC and NDCG of the ranker beside popularity, the logged order and, where it is known, the true click law."""
-    if not _held(impressions, "score"):
-        return absent("No ranking scores were given for the test part of the log.")
-    rows = impressions.sort("user_id", "at", "slot").with_columns(logged_order=-pl.col("slot"))
-    clicked = rows["clicked"].to_numpy()
-    if not clicked.any():
-        return absent("Nobody clicked in the test part of the log, so no order is better than another.")
-    slate = rows.select(pl.struct("user_id", "at").rle_id()).to_series().to_numpy()
-    user = rows["user_id"].rle_id().to_numpy().astype(np.int64)
-    user_of_slate = user[np.concatenate(([True], slate[1:] != slate[:-1]))]
-    shown = [(name, label, rows[column].to_numpy()) for name, label, column in RANKERS if _held(rows, column)]
-    found = {name: ndcg_at_k(clicked, score, slate, data.settings.k) for name, _, score in shown}
-    terms = {name: Terms.mean(result.values) for name, result in found.items()}
-    users = user_of_slate[found["ranker"].groups]
-    draws = bootstrap(terms, users, resamples=data.settings.bootstraps, seed=data.seed, name="ranking")
-    clustered = np.unique(users).size > 1
-
-    def known(values: npt.NDArray[np.float64]) -> Section | None:
-        return span(percentile(values, data.settings.confidence)) if clustered else None
-
-    return {
-        "k": data.settings.k,
-        "slates": int(found["ranker"].groups.size),
-        "slates_without_click": found["ranker"].left_out,
-        "rows": [
-            {
-                "name": name,
-                "label": label,
-                "ndcg": terms[name].value,
-                "ndcg_interval": known(draws[name]),
-                "gain_of_ranker": None if name == "ranker" else terms["ranker"].value - terms[name].value,
-                "gain_of_ranker_interval": None if name == "ranker" else known(draws["ranker"] - draws[name]),
-                "auc": auc(clicked, score),
-            }
-            for name, label, score in shown
-        ],
-    }
-
-
-def calibration(impressions: pl.DataFrame, data: ReportData) -> Section:
-    """Whether predicted click chances are click rates."""
-    if not _held(impressions, "predicted_chance"):
-        return absent("No click chances were predicted for the test part of the log.")
-    rows = impressions.sort("user_id", "at", "slot")
-    clicked, chance = rows["clicked"].to_numpy().astype(np.float64), rows["predicted_chance"].to_numpy()
-    users = rows["user_id"].rle_id().to_numpy().astype(np.int64)
-    curve = curve_of(clicked, chance, _BINS)
-    terms = {
-        str(b): Terms.ratio(clicked * (curve.bin_of_row == b), curve.bin_of_row == b) for b in range(curve.rows.size)
-    }
-    draws = bootstrap(terms, users, resamples=data.settings.bootstraps, seed=data.seed, name="calibration")
-    clustered = np.unique(users).size > 1
-    return {
-        "impressions": int(clicked.size),
-        "click_rate": float(clicked.mean()),
-        "mean_prediction": float(chance.mean()),
-        "calibration_error": expected_calibration_error(clicked, chance, _BINS),
-        "log_loss": log_loss(clicked, chance),
-        "normalised_entropy": normalised_entropy(clicked, chance),
-        "bins": [
-            {
-                "predicted": float(curve.predicted[b]),
-                "observed": float(curve.observed[b]),
-                "observed_interval": span(percentile(draws[str(b)], data.settings.confidence)) if clustered else None,
-                "impressions": int(curve.rows[b]),
-            }
-            for b in range(curve.rows.size)
-        ],
-    }
 
 
 def no_propensities(log: LoggedSlates) -> str:
@@ -333,10 +251,6 @@ def _standard_errors(log: LoggedSlates, data: ReportData) -> float | None:
     error = float(draws.std())
     # a gap that never varies is rounding, or a contradiction on every slate
     return abs(gap.value) / error if error > 1e-12 else (0.0 if abs(gap.value) < 1e-9 else 1000.0)
-
-
-def _held(rows: pl.DataFrame, column: str) -> bool:
-    return column in rows.columns and rows[column].null_count() == 0
 
 
 def _interval(terms: Terms, users: npt.NDArray[np.int64], data: ReportData, name: str) -> Interval | None:

@@ -8,7 +8,8 @@ answer at all; all must hold:
 3. effective share  and at least `settings.min_effective_share` of the log;
 4. clicks  the estimate rests on at least MIN_CLICKS reweighted clicks;
 5. largest weight  no single slate carries more than LARGEST_WEIGHT_SHARE of all weight;
-6. mean weight  the interval of the mean weight contains 1, as it must when the propensities are right;
+6. mean weight  the MEAN_WEIGHT_CONFIDENCE interval of the mean weight contains 1, as it must when the propensities are
+   right (a 95 % one would miss 1 in 20 sound logs);
 7. never logged  at most UNLOGGED_SHARE of the new policy's choices are concepts that were never logged (not known: holds);
 8. model balance  under the weights, the model's chance of what was logged averages to its expectation under the new
    policy, within BALANCE_ERRORS standard errors: it does when both are computed for the same policy (no model: holds);
@@ -36,6 +37,7 @@ AGREEMENT_ERRORS = 4.0
 MIN_CLICKS = 10.0
 UNLOGGED_SHARE = 0.05
 DRIFT_ERRORS = 4.0
+MEAN_WEIGHT_CONFIDENCE = 0.999
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Evidence:
         slates: in the log.
         effective_size: slates the reweighted log is worth.
         largest_weight_share: of all weight, on one slate; NaN when there is no weight.
-        mean_weight: interval of the mean weight.
+        mean_weight: interval of the mean weight, at MEAN_WEIGHT_CONFIDENCE.
         effective_clicks: clicks the reweighted log is worth; `clicks`: clicks in the log.
         unlogged_share: of the new policy's choices on concepts that were never logged, in [0, 1]; None: not known.
         disagreement: standard errors between the estimate used and the furthest that must agree; None: no other.
@@ -159,7 +161,8 @@ def _rules(evidence: Evidence, settings: EvaluationSettings) -> list[tuple[Rule,
             f"a single slate carries {100 * largest:.0f} % of all weight, so the estimate would rest on one event",
         ),
         (
-            Rule("Mean weight", mean is not None and 1.0 in mean, span, "an interval that contains 1"),
+            Rule("Mean weight", mean is not None and 1.0 in mean, span,
+                 f"a {100 * MEAN_WEIGHT_CONFIDENCE:g} % interval that contains 1"),
             f"the mean weight is {span} where it must be 1, so {_off(evidence)}",
         ),
         (

@@ -14,10 +14,12 @@ from contracts.store import write_atomically, write_json
 from contracts.tables import EVERYONE
 from evaluation.report import build_report, render_html
 from evaluation.report_data import FunnelStep, IntakeTable, ReportData, StageTime
+from features.table import features_of
 from flows.check_sources import read_counts
 from flows.draw_creatives import SET_ASIDE
 from flows.job import Job, Stage
 from flows.measure_truth import logged_value, oracle_of, picture_values, target_value
+from flows.model_slates import modelled
 from flows.probe_topics import probe_topics
 from flows.show_pictures import picture_rows
 from ranking.policy import Policy
@@ -37,7 +39,8 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
     """What the report is made of, and its pictures by key."""
     run = job.run
     truth = Truth.load(job.data) if Truth.exists(job.data) else None
-    log = pl.read_parquet(run / "ranking" / "tested.parquet")
+    names = [feature.name for feature in features_of(job.settings.features)]
+    log = modelled(pl.read_parquet(run / "ranking" / "tested.parquet"), run, names, seed=job.settings.seed)
     slates = pl.read_parquet(run / "ranking" / "slates.parquet")
     creatives = pl.read_parquet(run / "generators" / "creatives.parquet")
     cohorts = pl.read_parquet(run / "generators" / "cohorts.parquet")
@@ -71,6 +74,8 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
         target_policy="the new ranker's slates",
         impressions=log,
         concept_shares=concept_shares(run, slates),
+        catalogue=catalogue(run),
+        assortments=assortments(log, slates),
         creatives=creatives,
         not_drawn=not_drawn(run),
         picture_rows=rows,
@@ -89,6 +94,24 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
 def not_drawn(run: Path) -> dict[str, str]:
     """Why concepts could not be drawn, by concept_id."""
     return {row["concept_id"]: row["reason"] for row in json.loads((run / "generators" / SET_ASIDE).read_text())}
+
+
+def catalogue(run: Path) -> pl.DataFrame:
+    """Every concept with its topics and how often it was ever logged."""
+    logged = pl.read_parquet(run / "sources" / "impressions.parquet").group_by("concept_id").agg(logged=pl.len())
+    concepts = pl.read_parquet(run / "sources" / "concepts.parquet").select("concept_id", "topics")
+    return concepts.join(logged, on="concept_id", how="left", maintain_order="left").with_columns(
+        pl.col("logged").fill_null(0).cast(pl.Int64)
+    )
+
+
+def assortments(log: pl.DataFrame, slates: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Logged and new slates of people, to be compared for how varied they are."""
+    columns = ["user_id", "slate", "position", "concept_id"]
+    shown = log.with_columns(slate=pl.col("at").rank("dense").over("user_id").cast(pl.Int64), position=pl.col("slot"))
+    new = slates.filter(pl.col("user_id") != EVERYONE).with_columns(slate=pl.lit(0, pl.Int64))
+    found = {"Logged": shown.select(columns), "New": new.select(columns)}
+    return {label: rows for label, rows in found.items() if len(rows)}
 
 
 def concept_shares(run: Path, slates: pl.DataFrame) -> pl.DataFrame:
@@ -227,7 +250,7 @@ STAGE = Stage(
     reads=("sources", "features", "ranking", "training", "generators"),
     settings=stage_settings,
     packages=("evaluation", "ranking", "sources"),
-    libraries=("numpy", "polars", "matplotlib", "jinja2"),
+    libraries=("numpy", "polars", "matplotlib", "jinja2", "lightgbm"),
     work=work,
     say=say,
 )

@@ -13,10 +13,9 @@ from PIL import Image
 from contracts.seeds import stream
 from contracts.tables import GENERAL_COHORT
 from generators.layout import DEFAULT_BOX
-from ranking.frames import run_lengths
-from ranking.kinship import Kinship
 from ranking.policy import Policy
-from ranking.slates import arranged, blocks
+from ranking.rollout import rolled_out
+from ranking.slates import arranged
 from sources.truth import Truth
 
 Floats = npt.NDArray[np.float64]
@@ -38,8 +37,7 @@ def logged_value(rows: pl.DataFrame, oracle: Floats) -> float:
 def target_value(truth: Truth, replayed: pl.DataFrame, concepts: pl.DataFrame, *, policy: Policy, seed: int) -> float:
     """Expected clicks per slate of a policy on the logged slates' moments.
 
-    The earlier choices are drawn REPLICATES times a slate; at each position the exact chances of all candidates given
-    them are multiplied with their true click chances.
+    See `ranking.rollout.rolled_out`, with true click chances and REPLICATES draws a slate.
 
     Args:
         truth: of the planted world.
@@ -49,20 +47,12 @@ def target_value(truth: Truth, replayed: pl.DataFrame, concepts: pl.DataFrame, *
         seed: of the run.
     """
     rows = arranged(replayed, ["user_id", "at"], policy)
-    lengths = run_lengths(rows, ["user_id", "at"])
-    size = policy.settings.slate_size
-    true = [truth.oracle_scores(rows["user_id"], rows["at"], rows["concept_id"], slot) for slot in range(size)]
+    true = [
+        truth.oracle_scores(rows["user_id"], rows["at"], rows["concept_id"], slot)
+        for slot in range(policy.settings.slate_size)
+    ]
     rng = stream(seed, "true value of the target policy")
-    kinship = Kinship.of(concepts, policy)
-    total = 0.0
-    for block in blocks(rows, lengths, kinship):
-        there = np.isfinite(block.log_odds)
-        for _ in range(REPLICATES):
-            filling = block.filling(kinship, policy)
-            for slot in range(size):
-                total += float((filling.chances()[there] * true[slot][block.rows]).sum())
-                filling.choose(rng.random(len(block.lengths)))
-    return total / (REPLICATES * len(lengths))
+    return float(rolled_out(rows, concepts, true, policy=policy, draws=REPLICATES, rng=rng).sum(axis=1).mean())
 
 
 def picture_values(

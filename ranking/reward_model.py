@@ -14,7 +14,8 @@ from ranking.frames import Floats, Ints
 
 Objective = Literal["binary", "regression"]
 _ROUNDS, _PATIENCE = 400, 25
-_METRIC = {"binary": "binary_logloss", "regression": "l2"}
+_SURE = 2.0  # standard errors by which trees must beat the mean
+_CLICKS = 10  # checked rows of either outcome without which nothing is sure
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def cross_fit(
 
     A model that saw a row would have learned its noise, and an estimate corrected by the same row would count it twice.
     The number of trees is found on a quarter of the training users, then all of them are used; where no number beats the
-    mean, the mean is the model: with few clicks that is often the honest one.
+    mean there by two standard errors, the mean is the model: with few clicks that is the honest one.
 
     Args:
         features: (N, F) numbers; NaN is missing.
@@ -84,7 +85,7 @@ def cross_fit(
     fold_of = rng.permutation(np.arange(len(names)) % folds)
     checks = rng.permutation(np.arange(len(names)) % 4) == 0
     parameters: dict[str, Any] = {
-        "objective": objective, "metric": _METRIC[objective], "num_leaves": 15, "learning_rate": 0.05,
+        "objective": objective, "num_leaves": 15, "learning_rate": 0.05,
         "min_data_in_leaf": 50, "lambda_l2": 10.0, "num_threads": threads, "seed": seed_of(seed, "ranking", "cross-fitting") % 2**31,
         "deterministic": True, "force_row_wise": True, "verbosity": -1,
     }  # fmt: skip
@@ -101,23 +102,26 @@ def cross_fit(
 
 
 def _trees(features: Floats, outcome: Floats, train: Any, check: Any, parameters: dict[str, Any]) -> int:
-    """Trees that predict the checked rows best; 0 where the mean of the trained ones does better, or all are alike."""
+    """Trees that predict the checked rows best; 0 where that is not clearly better than the mean, or all are alike."""
     known, asked = outcome[train], outcome[check]
     if known.size == 0 or asked.size == 0 or known.min() == known.max():
         return 0
+    if parameters["objective"] == "binary" and not _CLICKS <= asked.sum() <= asked.size - _CLICKS:
+        return 0
     data = lightgbm.Dataset(features[train], label=known, params={"verbosity": -1})
     held = lightgbm.Dataset(features[check], label=asked, reference=data)
-    history: dict[str, dict[str, list[float]]] = {}
     booster = lightgbm.train(
         parameters, data, num_boost_round=_ROUNDS, valid_sets=[held], valid_names=["check"],
-        callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False), lightgbm.record_evaluation(history)],
+        callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
     )  # fmt: skip
     best = booster.best_iteration
-    reached = history["check"][str(parameters["metric"])][best - 1]
-    mean = float(known.mean())
-    plain = (
-        float(-np.mean(asked * np.log(mean) + (1 - asked) * np.log1p(-mean)))
-        if parameters["objective"] == "binary"
-        else float(np.square(asked - mean).mean())
-    )
-    return best if reached < plain else 0
+    predicted = np.asarray(booster.predict(features[check], num_iteration=best))
+    gained = _loss(asked, np.full(asked.size, known.mean()), parameters) - _loss(asked, predicted, parameters)
+    return best if gained.mean() > _SURE * gained.std() / np.sqrt(gained.size) else 0
+
+
+def _loss(outcome: Floats, predicted: Floats, parameters: dict[str, Any]) -> Floats:
+    """(N,) what the objective charges each row."""
+    if parameters["objective"] == "binary":
+        return np.asarray(-(outcome * np.log(predicted) + (1 - outcome) * np.log1p(-predicted)))
+    return np.square(outcome - predicted)

@@ -10,7 +10,7 @@ from sklearn import calibration as sk_calibration
 from sklearn import metrics as sk
 
 from contracts.errors import DataError
-from evaluation import metrics
+from evaluation import metrics, ranked
 
 tied_rows = st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.integers(0, 5)), min_size=2, max_size=60)
 
@@ -30,7 +30,7 @@ def test_auc_equals_scikit_learn_with_ties(rows: list[tuple[bool, int, int]]) ->
 @given(tied_rows, st.integers(1, 7))
 def test_ndcg_equals_scikit_learn_group_by_group_with_ties(rows: list[tuple[bool, int, int]], k: int) -> None:
     clicked, score, group = (np.array([row[i] for row in rows]) for i in range(3))
-    found = metrics.ndcg_at_k(clicked, score, group, k)
+    found = ranked.ndcg_at_k(clicked, score, group, k)
     expected = {}
     for name in np.unique(group):
         of = group == name
@@ -42,14 +42,14 @@ def test_ndcg_equals_scikit_learn_group_by_group_with_ties(rows: list[tuple[bool
 
 
 def test_groups_without_a_click_are_counted_and_do_not_pull_the_mean_down() -> None:
-    found = metrics.ndcg_at_k([1, 0, 0, 0], [2, 1, 2, 1], [7, 7, 8, 8], k=2)
+    found = ranked.ndcg_at_k([1, 0, 0, 0], [2, 1, 2, 1], [7, 7, 8, 8], k=2)
     assert found.mean == 1.0
     assert found.left_out == 1
-    assert np.isnan(metrics.ndcg_at_k([0, 0], [1, 2], [0, 0], k=2).mean)
+    assert np.isnan(ranked.ndcg_at_k([0, 0], [1, 2], [0, 0], k=2).mean)
 
 
 def test_an_order_that_is_all_ties_is_worth_the_mean_over_orders() -> None:
-    found = metrics.ndcg_at_k([1, 0], [5, 5], [0, 0], k=2)
+    found = ranked.ndcg_at_k([1, 0], [5, 5], [0, 0], k=2)
     assert found.mean == pytest.approx((1 + 1 / np.log2(3)) / 2)
 
 

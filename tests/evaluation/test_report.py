@@ -67,6 +67,12 @@ def full(impressions: pl.DataFrame) -> ReportData:
                 },
             ),
         ),
+        catalogue=pl.DataFrame({"concept_id": ["a", "b", "c"], "topics": [["x"], ["x", "y"], []], "logged": [5, 2, 0]}),
+        assortments={
+            "New": pl.DataFrame(
+                {"user_id": ["u", "u", "v", "v"], "slate": 0, "position": [0, 1, 0, 1], "concept_id": list("abba")}
+            )
+        },
         probes=(
             TopicProbe(
                 topic="faith", users=900, holders=120, auc=0.61, low=0.55, high=0.66, classifier="logistic regression"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
+import pytest
 
 from evaluation.bounds import standard_error
 from evaluation.catalogue import draws_of, estimates, preferred
 from evaluation.intervals import Terms
 from evaluation.logs import LoggedSlates
-from evaluation.tuning import least_error, slope
+from evaluation.tuning import least_error, paired_slope, slope
 
 
 def candidates(bias: float, rows: int, seed: int = 0) -> tuple[list[Terms], np.ndarray]:
@@ -17,19 +20,24 @@ def candidates(bias: float, rows: int, seed: int = 0) -> tuple[list[Terms], np.n
     return [Terms.mean(10 * noise), Terms.mean(bias + 0.1 * noise)], np.arange(rows)
 
 
-def test_a_small_bias_is_worth_its_calm_and_a_plain_one_is_not() -> None:
-    calm = [slope(*candidates(0.02, 1000, seed)) for seed in range(40)]
-    plain = [slope(*candidates(3.0, 1000, seed)) for seed in range(40)]
-    assert np.mean(calm) > 0.65  # a standard normal stays within 1.45 in 85 %; sd of a share of 40: 0.06
-    assert np.mean(plain) < 0.05
-    assert np.mean([least_error(*candidates(3.0, 1000, seed)) for seed in range(40)]) < 0.05
+@pytest.mark.parametrize("choose", [slope, paired_slope, least_error])
+def test_a_plain_bias_is_never_worth_its_calm(choose: Callable[[Sequence[Terms], np.ndarray], int]) -> None:
+    assert np.mean([choose(*candidates(3.0, 1000, seed)) for seed in range(40)]) < 0.05
+
+
+def test_a_small_bias_is() -> None:
+    for choose in (slope, paired_slope):
+        assert (
+            np.mean([choose(*candidates(0.02, 1000, seed)) for seed in range(40)]) > 0.8
+        )  # 0.95; sd of a share of 40: 0.03
 
 
 def test_the_order_is_found_where_it_is_not_given_and_undefined_candidates_are_passed_over() -> None:
     (noisy, calm), users = candidates(0.0, 500)
     undefined = Terms.ratio(np.ones(500), np.zeros(500))
-    assert slope([calm, undefined, noisy], users, ordered=False) == 0
-    assert slope([undefined], users) == 0
+    assert slope([calm, undefined, noisy], users) == 0
+    assert slope([undefined], users) == paired_slope([undefined], users) == 0
+    assert paired_slope([noisy, undefined, calm], users) in (0, 2)
     assert least_error([noisy, undefined, calm], users) in (0, 2)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from contracts.settings import EvaluationSettings
+from evaluation import verdict as module
 from evaluation.intervals import Interval
 from evaluation.verdict import Evidence, cannot_say, digits_for, judge, per_hundred
 
@@ -104,3 +106,19 @@ def test_clicks_are_written_per_hundred_slates(value: float, signed: bool, text:
 
 def test_narrow_intervals_get_more_decimals() -> None:
     assert [digits_for(width) for width in (0.02, 0.002, 0.0002, 0.0)] == [1, 2, 3, 1]
+
+
+def test_the_written_rules_are_the_rules() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "verdict.md").read_text()
+    places = [page.index(f"| {rule.name} |") for rule in judge(GOOD, SETTINGS).rules]
+    assert places == sorted(places)
+    for name in (
+        "MIN_CLICKS",
+        "LARGEST_WEIGHT_SHARE",
+        "MEAN_WEIGHT_CONFIDENCE",
+        "UNLOGGED_SHARE",
+        "BALANCE_ERRORS",
+        "AGREEMENT_ERRORS",
+    ):
+        value = getattr(module, name)
+        assert any(f"{name} ({shown})" in page for shown in (f"{value:g}", f"{100 * value:g} %"))

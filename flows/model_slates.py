@@ -1,0 +1,81 @@
+"""Turns a held-out log and the candidates of its moments into what model-based estimators need beside the ranker's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from scipy.special import expit
+
+from contracts.errors import ModelError
+from contracts.seeds import stream
+from ranking.frames import Floats, matrix
+from ranking.policy import Policy
+from ranking.ranker import Ranker
+from ranking.reward_model import cross_fit
+from ranking.rollout import rolled_out
+from ranking.slates import arranged, logit
+
+DRAWS = 16
+"""Slates drawn per logged slate for the model's value of the new policy."""
+_SLATE = ["user_id", "at"]
+
+
+def modelled(log: pl.DataFrame, run: Path, features: Sequence[str], *, seed: int) -> pl.DataFrame:
+    """The log with expected_slate and marginal_ratio, see `evaluation.logs.logged_slates`, as far as it allows them.
+
+    Args:
+        log: ranking/tested.parquet of the run.
+        run: finished up to ranking.
+        features: names of the ranking features.
+        seed: of the run.
+    """
+    replayed = run / "ranking" / "replayed.parquet"
+    if not replayed.exists() or "target_propensity" not in log.columns:
+        return log
+    concepts = pl.read_parquet(run / "sources" / "concepts.parquet")
+    ranker, policy = Ranker.load(run / "ranking" / "ranker"), Policy.load(run / "ranking" / "policy.json")
+    log = log.join(
+        expected_slates(log, pl.read_parquet(replayed), concepts, policy, ranker.slot_offsets, seed),
+        on=_SLATE, how="left", maintain_order="left",
+    )  # fmt: skip
+    known = pl.read_parquet(run / "features" / "logged.parquet").select("impression_id", *features)
+    known = log.select("impression_id").join(known, on="impression_id", how="left", maintain_order="left")
+    vectors = pl.read_parquet(run / "features" / "concept_vectors.parquet")
+    return log.with_columns(marginal_ratio=marginal_ratios(log, matrix(known, features), vectors, seed))
+
+
+def expected_slates(
+    log: pl.DataFrame, replayed: pl.DataFrame, concepts: pl.DataFrame, policy: Policy, slot_offsets: Floats, seed: int
+) -> pl.DataFrame:
+    """user_id, at, expected_slate: the ranker's expected clicks of the new policy's slate, as long as the logged one."""
+    rows = arranged(replayed.join(log.select(_SLATE).unique(), on=_SLATE, how="semi"), _SLATE, policy)
+    lengths = log.group_by(_SLATE).agg(slots=pl.len())
+    longest = int(lengths["slots"].to_numpy().max(initial=0))
+    odds = logit(rows["click_chance"].to_numpy())
+    offsets = slot_offsets[np.minimum(np.arange(longest), len(slot_offsets) - 1)]
+    clicks = rolled_out(
+        rows, concepts, [expit(odds + offset) for offset in offsets],
+        policy=policy, draws=DRAWS, rng=stream(seed, "evaluation", "rollout"),
+    )  # fmt: skip
+    slates = rows.select(_SLATE).unique(maintain_order=True).join(lengths, on=_SLATE, how="left", maintain_order="left")
+    inside = np.arange(longest) < slates["slots"].to_numpy()[:, None]
+    return slates.select(_SLATE).with_columns(expected_slate=pl.Series((clicks * inside).sum(axis=1)))
+
+
+def marginal_ratios(log: pl.DataFrame, known: Floats, vectors: pl.DataFrame, seed: int) -> pl.Series | None:
+    """E[target / logged propensity | ranking features `known` (N, F), concept's vector, slot], cross-fitted by user: the
+    weights of MIPS; None without propensities, or with too few users."""
+    if "propensity" not in log.columns or log["propensity"].null_count() or log["target_propensity"].null_count():
+        return None
+    ratio = (log["target_propensity"] / log["propensity"]).to_numpy()
+    placed = log.select("concept_id").join(vectors, on="concept_id", how="left", maintain_order="left")["vector"]
+    features = np.column_stack([known, np.array(placed.to_list(), dtype=np.float64), log["slot"].to_numpy()])
+    users = log["user_id"].rank("dense").to_numpy().astype(np.int64)
+    try:
+        model = cross_fit(features, ratio, users, objective="regression", seed=seed)
+    except ModelError:
+        return None
+    return pl.Series(np.maximum(model.predict(features, users), 0.0))
