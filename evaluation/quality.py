@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from evaluation.assortment import assortment as assortment_of
+from evaluation.calibration_days import calibration_days, drift
 from evaluation.intervals import Floats, Ints, Terms, bootstrap, percentile
 from evaluation.metric_intervals import auc_draws, basic, calibration_draws, entropy_draws
 from evaluation.metrics import auc, expected_calibration_error, log_loss, normalised_entropy
@@ -103,7 +104,10 @@ def calibration(impressions: pl.DataFrame, data: ReportData) -> Section:
     errors = calibration_draws(clicked, chance, users, bins=_BINS, **at)
     loss, entropy = entropy_draws(clicked, chance, users, **at)
     several = np.unique(users).size > 1
+    days = calibration_days(impressions, data)
     return {
+        "days": days,
+        "drift": drift(days),
         "impressions": int(clicked.size),
         "click_rate": float(clicked.mean()),
         "mean_prediction": float(chance.mean()),

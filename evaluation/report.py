@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from contracts.errors import DataError
-from evaluation import plots, wording
+from evaluation import plots, ranker_plots, wording
 from evaluation.creatives import Figure, coverage, picture_truth
 from evaluation.logs import LoggedSlates, logged_slates
 from evaluation.quality import assortment, calibration, ranking
@@ -45,6 +45,8 @@ def build_report(data: ReportData) -> Report:
         "period": _period(data),
         **_log_sections(data, log),
         "assortment": assortment(data),
+        "explanations": absent("No ranker was explained.") if data.explained is None else dict(data.explained),
+        "ranker": absent("No ranker was trained.") if data.ranker_choice is None else dict(data.ranker_choice),
         "pictures": _pictures(data),
         "creatives": _creatives(data),
         "intake": [asdict(table) for table in data.intake],
@@ -91,10 +93,11 @@ def render_html(report: Report, pictures: Mapping[str, bytes]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(wording.FILTERS)
+    drawn = plots.charts(report) | ranker_plots.charts(report)
     page = environment.get_template("report.html.j2")
     return page.render(
         report=report,
-        charts={name: Markup(svg) for name, svg in plots.charts(report).items()},
+        charts={name: Markup(svg) for name, svg in drawn.items()},
         pictures=encoded,
         style=Markup((folder / "report.css").read_text(encoding="utf-8")),
         words=wording,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -149,6 +149,8 @@ class ReportData:
         picture_rows: what to show side by side.
         intake: one for each input file.
         probes: one for each topic that is marked sensitive.
+        explained: what moves the ranker's scores: `importance` and `dependence`, as `ranking.explanations` gives them.
+        ranker_choice: which ranker the run used and why: version, kept, sentence, comparison.
         funnel: counts from the log to the pictures, in order.
         settings_used: all settings of the run, JSON values.
         versions: of the libraries and of the code.
@@ -176,6 +178,8 @@ class ReportData:
     picture_rows: tuple[PictureRow, ...] = ()
     intake: tuple[IntakeTable, ...] = ()
     probes: tuple[TopicProbe, ...] = ()
+    explained: Mapping[str, Any] | None = None
+    ranker_choice: Mapping[str, Any] | None = None
     funnel: tuple[FunnelStep, ...] = ()
     settings_used: Mapping[str, object] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)

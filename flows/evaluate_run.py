@@ -82,6 +82,8 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
         intake=intake(run),
         probes=probe_topics(job),
         funnel=funnel(run, facts, slates, creatives),
+        explained=json.loads((run / "ranking" / "explained.json").read_text()),
+        ranker_choice=json.loads((run / "ranking" / "facts.json").read_text())["choice"],
         settings_used=job.settings.model_dump(mode="json"),
         versions=versions(job),
         models=models(run),

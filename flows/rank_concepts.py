@@ -13,28 +13,30 @@ from contracts.seeds import seed_of
 from contracts.settings import Settings
 from contracts.store import write_json
 from contracts.tables import Scores, Slates
-from features.table import features_of
 from flows.job import Job, Stage
+from flows.learn_ranker import explained, learn, rival_of
 from ranking.candidates import kept_share
 from ranking.eligibility import eligible
 from ranking.floors import boosted
 from ranking.policy import Policy
 from ranking.popularity import popularity
-from ranking.ranker import Ranker, train
+from ranking.ranker import Ranker
 from ranking.replay import logged_policy
 from ranking.slates import general_slate, sample_slates
 from ranking.split import split
 
 
 def work(job: Job, folder: Path) -> None:
-    """Writes ranker/, scores, slates and tested (the held-out log as ranker and policy see it), and facts.json."""
+    """Writes ranker/, explained, scores, slates and tested (the held-out log as ranker and policy see it), and facts.json."""
     settings = job.settings.ranking
     features = job.run / "features"
     concepts = pl.read_parquet(job.run / "sources" / "concepts.parquet")
     logged = split(pl.read_parquet(features / "logged.parquet"), settings)
-    names = [feature.name for feature in features_of(job.settings.features)]
-    ranker = train(logged, names, settings, job.settings.seed)
+    choice = learn(job, logged)
+    ranker = choice.ranker
     ranker.save(folder / "ranker")
+    held_out = logged.filter(pl.col("part") == "test")
+    write_json(folder / "explained.json", explained(ranker, held_out, job.settings.seed))
 
     daily = pl.read_parquet(features / "daily.parquet")
     scores = ranker.scores(daily).drop("at")
@@ -51,7 +53,7 @@ def work(job: Job, folder: Path) -> None:
 
     replay_file = features / "replay.parquet"
     replayed = ranker.scores(pl.read_parquet(replay_file)) if replay_file.exists() else None
-    held_out = tested(logged.filter(pl.col("part") == "test"), past, concepts, ranker)
+    held_out = tested(held_out, past, concepts, ranker)
     if replayed is not None:
         replayed.write_parquet(folder / "replayed.parquet")
         answers = logged_policy(held_out, replayed, concepts, policy=policy, slot_offsets=ranker.slot_offsets)
@@ -66,6 +68,7 @@ def work(job: Job, folder: Path) -> None:
             "draw_seed": draw_seed,
             "boosts": dict(policy.boosts),
             "ranker_hash": ranker.hash,
+            "choice": choice.as_json(),
             "rounds": ranker.meta.get("rounds"),
             "warnings": list(ranker.warnings),
             "best_kept": best_kept(ranker, features / "whole.parquet", settings.slate_size),
@@ -115,11 +118,13 @@ def stage_settings(settings: Settings) -> dict[str, object]:
 def say(folder: Path) -> str:
     """Slates drawn."""
     facts = json.loads((folder / "facts.json").read_text())
+    choice, best = facts["choice"], facts["best_kept"]
+    stays = f"; ranker {choice['sentence']}" if choice["kept"] else ""
     noted = f"; note: {'; '.join(facts['warnings'])}" if facts["warnings"] else ""
-    kept = facts["best_kept"]
-    lost = f"; retrieval kept {kept['share']:.1%} of {kept['users']} users' best {kept['top']}" if kept else ""
+    lost = f"; retrieval kept {best['share']:.1%} of {best['users']} users' best {best['top']}" if best else ""
     return (
-        f"{facts['slates']:,} slates drawn by policy {facts['policy_hash'][:8]}, {facts['rounds']} trees{lost}{noted}"
+        f"{facts['slates']:,} slates drawn by policy {facts['policy_hash'][:8]}, "
+        f"{facts['rounds']} trees{stays}{lost}{noted}"
     )
 
 
@@ -127,8 +132,9 @@ STAGE = Stage(
     name="ranking",
     reads=("sources", "features"),
     settings=stage_settings,
-    packages=("ranking", "features"),
+    packages=("ranking", "features", "evaluation"),
     libraries=("lightgbm", "scikit-learn", "polars", "numpy"),
     work=work,
     say=say,
+    models=rival_of,
 )

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
+from rich.table import Table
 
+from contracts.errors import SettingsError
 from contracts.settings import load_settings
 from flows.console import Config, Models, app, out
 from flows.job import MODELS, RUNS, SHIPPED, Job
@@ -69,3 +71,47 @@ def train_space(
 
     job = Job(data or SHIPPED, load_settings(config), runs, models)
     out.print(f"Space {learn_space(job)} is in use.")
+
+
+@train.command(name="ranker")
+def train_ranker(
+    data: Path | None = None,
+    *,
+    config: Config = None,
+    runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
+    models: Models = MODELS,
+    tune: Annotated[bool, Parameter(negative="", help="Look for better settings first.")] = False,
+    trials: Annotated[int, Parameter(help="Settings tried, those of an earlier call included.")] = 40,
+) -> None:
+    """Train a ranker; it comes into use unless it is worse than the one in use. The same command resumes a search.
+
+    Example: adloom train ranker data/shop --tune --trials 60
+
+    Parameters
+    ----------
+    data: The data folder; the shipped sample when left out.
+    """
+    from flows.train_ranker import train_ranker as learn  # noqa: PLC0415 - slow to import
+    from ranking.tuning import Trial, as_toml, best  # noqa: PLC0415 - slow to import
+
+    if tune and trials < 1:
+        raise SettingsError("must be 1 or more", where="--trials", fix="Give the number of settings to try.")
+    job = Job(data or SHIPPED, load_settings(config), runs, models)
+    with Bar() as bar:
+
+        def told(trial: Trial, top: Trial, total: int) -> None:
+            bar.tell(f"tuning, best NDCG {top.ndcg:.4f}", trial.number + 1, total)
+
+        found = learn(job, trials=trials if tune else 0, stage_told=lambda name: out.print(f"{name} ..."), tell=told)
+    if found.trials:
+        top = best(found.trials)
+        table = Table("trial", "NDCG", "trees", *top.settings)
+        for trial in sorted(found.trials, key=lambda one: -one.ndcg):
+            mark = " (as set)" if trial.number == 0 else ""
+            table.add_row(
+                f"{trial.number}{mark}", f"{trial.ndcg:.4f}", str(trial.rounds), *map(str, trial.settings.values())
+            )
+        out.print(table)
+        out.print(f"The best, to paste into your settings (also in {found.settings_file}):")
+        out.print(as_toml(top), markup=False)
+    out.print(f"Ranker {found.choice.sentence}.")

@@ -14,8 +14,8 @@ from contracts.errors import ModelError
 from contracts.seeds import seed_of
 from contracts.settings import RankingSettings
 from ranking.frames import Floats, floats, integers, matrix, run_lengths
+from ranking.split import SLATE
 
-_SLATE = ("user_id", "at")
 _UNNAMEABLE = set('",:[]{}')  # LightGBM does not write these in a model text
 
 
@@ -30,22 +30,30 @@ class Boosted:
     warnings: tuple[str, ...]
 
 
-def boost(table: pl.DataFrame, features: Sequence[str], settings: RankingSettings, seed: int) -> Boosted:
+def boost(
+    table: pl.DataFrame,
+    features: Sequence[str],
+    settings: RankingSettings,
+    seed: int,
+    directions: Mapping[str, int] | None = None,
+) -> Boosted:
     """LambdaMART on slates (Burges 2010), corrected for the slot, stopped by NDCG on the validation part.
 
-    Clicked against unclicked concepts of one slate; the slot enters as LightGBM's `position`, an additive bias
+    With the objective `lambdarank`: clicked against unclicked concepts of one slate; the slot enters as LightGBM's `position`, an additive bias
     per slot that is learned beside the trees and left out of the model, so that a prediction needs no slot. The
     biases need rounds to be learned, and the NDCG of clicks rewards a model that has not learned them yet: at least
     `early_stopping_rounds` rounds are kept, whatever the validation part says.
-    Slates with no click, or with clicks alone, say nothing about the order and are left out. Where the training
-    part has no other slates (e.g. a slot each), the objective is `binary` instead: clicked or not over all rows, with
-    the log-odds of each slot's click rate as a fixed start, stopped by log loss.
+    Slates with no click, or with clicks alone (a slate of one concept is always one of these), say nothing about the
+    order and are left out. With the objective `binary`, and where the training part has no other slates: clicked or not
+    over all rows, with the log-odds of each slot's click rate as a fixed start, stopped by log loss.
 
     Args:
         table: user_id, at, slot, concept_id, clicked, part (train and validation are read) and the features.
         features: columns in the order the model shall know them.
-        settings: rounds, leaves, learning rate, threads.
+        settings: objective, rounds, leaves, learning rate, penalties, threads.
         seed: of the run.
+        directions: by feature, 1: the score never falls as it grows; -1: it never rises; 0 or left out: free. Read
+            with `settings.monotone`. A null is a value of its own, on the side where training put it.
 
     Raises:
         ModelError: no features, a feature that is missing or no number, no training rows, or one class only.
@@ -60,15 +68,18 @@ def boost(table: pl.DataFrame, features: Sequence[str], settings: RankingSetting
     ordered = _ordered(table)
     train, validation = (ordered.filter(pl.col("part") == part) for part in ("train", "validation"))
     _check_classes(train)
+    warnings = list(_empty_features(train, features))
     ranked = informative(train)
-    warnings: list[str] = []
-    if ranked.is_empty():
+    if ranked.is_empty() and settings.objective == "lambdarank":
         warnings.append(
             "no training slate has both clicked and unclicked concepts: trained on single clicks (binary), not on order"
         )
+    if ranked.is_empty() or settings.objective == "binary":
         data, held_out, objective = train, validation, _binary_parameters()
     else:
         data, held_out, objective = ranked, informative(validation), _ranking_parameters(ranked, settings)
+    if settings.monotone and any((directions or {}).get(name, 0) for name in features):
+        objective["monotone_constraints"] = [(directions or {}).get(name, 0) for name in features]
     if held_out.is_empty():
         warnings.append("the validation part has nothing to stop by: all boosting rounds were made")
     booster, history = _fit(data, held_out, features, {**_parameters(settings, seed), **objective}, settings)
@@ -93,7 +104,13 @@ def boost(table: pl.DataFrame, features: Sequence[str], settings: RankingSetting
 def informative(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of slates that hold both a clicked and an unclicked concept, in their order."""
     clicks = pl.col("clicked").cast(pl.Int64)
-    return rows.filter((clicks.max().over(_SLATE) == 1) & (clicks.min().over(_SLATE) == 0))
+    return rows.filter((clicks.max().over(SLATE) == 1) & (clicks.min().over(SLATE) == 0))
+
+
+def score_text(text: str, values: Floats, threads: int) -> Floats:
+    """Raw scores (rows,) of a model text on (rows, features), in its order of features."""
+    booster = lightgbm.Booster(model_str=text)
+    return np.asarray(booster.predict(values, raw_score=True, num_threads=threads), dtype=np.float64)
 
 
 def _ordered(table: pl.DataFrame) -> pl.DataFrame:
@@ -113,11 +130,19 @@ def _check_classes(train: pl.DataFrame) -> None:
     )
 
 
+def _empty_features(train: pl.DataFrame, features: Sequence[str]) -> list[str]:
+    """A warning about features that hold nothing but nulls; LightGBM never splits on them."""
+    hollow = [name for name in features if name in train.columns and train[name].null_count() == train.height]
+    return [f"no training row has a value of {', '.join(hollow)}: not used"] if hollow else []
+
+
 def _parameters(settings: RankingSettings, seed: int) -> dict[str, Any]:
     return {
         "num_leaves": settings.leaves,
         "learning_rate": settings.learning_rate,
         "min_data_in_leaf": settings.min_rows_per_leaf,
+        "lambda_l2": settings.l2,
+        "feature_fraction": settings.feature_share,
         "num_threads": settings.threads,
         "seed": seed_of(seed, "ranking", "ranker") % 2**31,
         "deterministic": True,
@@ -127,7 +152,7 @@ def _parameters(settings: RankingSettings, seed: int) -> dict[str, Any]:
 
 
 def _ranking_parameters(rows: pl.DataFrame, settings: RankingSettings) -> dict[str, Any]:
-    longest = int(run_lengths(rows, _SLATE).max())
+    longest = int(run_lengths(rows, SLATE).max())
     return {
         "objective": "lambdarank",
         "metric": "ndcg",
@@ -155,7 +180,7 @@ def _fit(
         return lightgbm.Dataset(
             matrix(rows, features),
             label=floats(rows, "clicked"),
-            group=run_lengths(rows, _SLATE) if ranking else None,
+            group=run_lengths(rows, SLATE) if ranking else None,
             position=slots if ranking and reference is None else None,
             init_score=None if ranking else _slot_log_odds(data, rows),
             feature_name=list(features),

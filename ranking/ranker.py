@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from ranking.frames import Floats, floats, integers, matrix
 
 MODEL_FILE = "model.txt"
 ABOUT_FILE = "ranker.json"
-_FORMAT = 1
+_FORMAT = 2
 _RETRAIN = "Train the ranker again, or take an undamaged copy."
 
 
@@ -31,7 +31,8 @@ _RETRAIN = "Train the ranker again, or take an undamaged copy."
 class Ranker:
     """A LightGBM model, the features it reads in their order, its calibration, and facts about its training.
 
-    `meta` is plain JSON: objective, rounds, warnings (in words for a person), row counts, settings, seed, version.
+    `meta` is plain JSON: objective, rounds, warnings (in words for a person), row counts, settings, seed, version,
+    known_until (moment of the last impression it learned from), space_hash (of the space its features were made in).
     """
 
     model_text: str
@@ -54,8 +55,20 @@ class Ranker:
         values = matrix(table, self.features)
         if not len(values):
             return np.empty(0, dtype=np.float64)
-        threads = int(self.meta.get("settings", {}).get("threads", 1))
-        return np.asarray(self._booster.predict(values, raw_score=True, num_threads=threads), dtype=np.float64)
+        return np.asarray(self._booster.predict(values, raw_score=True, num_threads=self._threads), dtype=np.float64)
+
+    def contributions(self, table: pl.DataFrame) -> Floats:
+        """What each feature adds to each raw score, (rows, features + 1): SHAP values of the trees, the base value last.
+
+        Exact for trees (Lundberg et al. 2020, path-dependent TreeSHAP, LightGBM's own); a row sums to its `score`.
+
+        Raises:
+            ModelError: a feature column is missing or not a number.
+        """
+        values = matrix(table, self.features)
+        if not len(values):
+            return np.empty((0, len(self.features) + 1), dtype=np.float64)
+        return np.asarray(self._booster.predict(values, pred_contrib=True, num_threads=self._threads), dtype=np.float64)
 
     def log_odds(self, score: npt.ArrayLike, slot: npt.ArrayLike = 0) -> Floats:
         """Calibrated log-odds of a click at `slot`, rising with the score (constant in the fallback)."""
@@ -70,6 +83,10 @@ class Ranker:
         score = self.score(table)
         keys = [name for name in ("user_id", "at", "concept_id") if name in table.columns]
         return table.select(keys).with_columns(score=score, click_chance=self.click_chance(score))
+
+    @property
+    def _threads(self) -> int:
+        return int(self.meta.get("settings", {}).get("threads", 1))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -125,7 +142,15 @@ class Ranker:
         return json.dumps(about, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
-def train(table: pl.DataFrame, features: Sequence[str], settings: RankingSettings, seed: int) -> Ranker:
+def train(
+    table: pl.DataFrame,
+    features: Sequence[str],
+    settings: RankingSettings,
+    seed: int,
+    *,
+    directions: Mapping[str, int] | None = None,
+    space_hash: str | None = None,
+) -> Ranker:
     """Learns the order from the training part, stops by the validation part, calibrates on the calibration part.
 
     The test part is never read. Equal rows, in whatever order, give equal bytes.
@@ -135,11 +160,13 @@ def train(table: pl.DataFrame, features: Sequence[str], settings: RankingSetting
         features: feature columns, in the order the model shall know them.
         settings: see RankingSettings.
         seed: of the run.
+        directions: of the features, see `ranking.boosting.boost`.
+        space_hash: of the space that the features were made in, for the record.
 
     Raises:
         ModelError: see `ranking.boosting.boost`.
     """
-    boosted = boost(table, features, settings, seed)
+    boosted = boost(table, features, settings, seed, directions)
     uncalibrated = Ranker(boosted.text, tuple(features), Calibration(1.0, 0.0))
     held_out = table.filter(pl.col("part") == "calibration").sort("at", "user_id", "concept_id", "slot", "clicked")
     calibration = calibrate(uncalibrated.score(held_out), integers(held_out, "slot"), floats(held_out, "clicked"))
@@ -151,6 +178,10 @@ def train(table: pl.DataFrame, features: Sequence[str], settings: RankingSetting
         "settings": settings.model_dump(
             mode="json", exclude=set(SlateSettings.model_fields) - {"slate_size"}
         ),  # of slates, not of learning
+        "directions": {name: sign for name, sign in (directions or {}).items() if sign and settings.monotone},
+        "known_until": str(table.filter(pl.col("part") != "test")["at"].max()),
+        "space_hash": space_hash,
+        "calibration": calibration.method,
         "seed": seed,
         "lightgbm": lightgbm.__version__,
     }
@@ -184,11 +215,14 @@ def _calibration(values: Any, path: Path) -> Calibration:
             float(values["intercept"]),
             tuple(float(offset) for offset in values["slot_offsets"]),
             values["warning"],
+            tuple((float(x), float(y)) for x, y in values["knots"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError("holds a damaged calibration", where=str(path), fix=_RETRAIN) from error
-    numbers = [calibration.slope, calibration.intercept, *calibration.slot_offsets]
-    if calibration.slope < 0 or not calibration.slot_offsets or not np.all(np.isfinite(numbers)):
+    knots = np.asarray(calibration.knots, dtype=np.float64).reshape(-1, 2)
+    numbers = [calibration.slope, calibration.intercept, *calibration.slot_offsets, *knots.ravel()]
+    falling = calibration.slope < 0 or bool(np.any(np.diff(knots, axis=0) <= 0))
+    if falling or not calibration.slot_offsets or not np.all(np.isfinite(numbers)):
         raise ModelError("holds a damaged calibration", where=str(path), fix=_RETRAIN)
     return calibration
 

@@ -27,7 +27,7 @@ def make_log(users: int = 60, slates: int = 3, slots: int = 3, *, gain: float = 
                 pick = int(rng.choice(len(left), p=p))
                 concept = left.pop(pick)
                 clicked = bool(rng.random() < chance[pick])
-                at = START + timedelta(hours=slate)
+                at = START + timedelta(hours=23 + slate)  # over midnight
                 predicted = float(np.clip(0.9 * chance[pick] + 0.01, 0, 1))
                 expected = float(t @ (0.9 * chance + 0.01))
                 score = truth[concept] + 0.3 * rng.normal()

@@ -82,6 +82,28 @@ def full(impressions: pl.DataFrame) -> ReportData:
         intake=(
             IntakeTable(table="events", read=10, accepted=9, rejected=1, withheld=2, reasons={"at: not a time": 1}),
         ),
+        explained={
+            "importance": [
+                {"feature": "affinity_7d", "moves": 0.3, "share": 0.75, "direction": 1},
+                {"feature": "hour", "moves": 0.1, "share": 0.25, "direction": 0},
+            ],
+            "dependence": [
+                {"feature": "affinity_7d", "values": [0.0, 2.0], "chances": [0.02, 0.09], "unknown": 0.03},
+                {"feature": "hour", "values": [1.0, 5.0, 9.0], "chances": [0.05, 0.04, 0.05], "unknown": None},
+            ],
+        },
+        ranker_choice={
+            "version": "aa11",
+            "kept": True,
+            "sentence": "aa11 stays in use: bb22 is worse beyond noise, NDCG 0.5000 against 0.6000",
+            "comparison": {
+                "users": 20,
+                "impressions": 400,
+                "slates": 90,
+                "ndcg": {"new": 0.5, "old": 0.6, "difference": -0.1, "interval": {"low": -0.15, "high": -0.05}},
+                "log_loss": {"new": 0.3, "old": 0.3, "difference": 0.0, "interval": {"low": -0.01, "high": 0.01}},
+            },
+        },
         funnel=(FunnelStep(label="Events read", count=10), FunnelStep(label="Pictures", count=2)),
         settings_used={"seed": 7, "ranking": {"slate_size": 3}},
         versions={"polars": "2.1"},
@@ -117,9 +139,15 @@ def test_every_field_of_the_report_is_documented_and_every_documented_field_is_t
     paths = set(_leaves(build_report(full)))
     named = {path: _documented(path) for path in paths}
     assert [path for path, name in named.items() if name is None] == []
-    without_log = set(_leaves(build_report(replace(full, impressions=None, settings_used=None))))
-    estimated = set(_leaves(build_report(replace(full, propensities_estimated=True))))
-    used = set(named.values()) | {_documented(path) for path in without_log | estimated}
+    assert full.impressions is not None
+    one_day = full.impressions.filter(pl.col("at") == full.impressions["at"].min())
+    first = {"version": "aa11", "kept": False, "sentence": "aa11 is the first ranker of this space", "comparison": None}
+    poorer = [
+        replace(full, impressions=None, settings_used=None),
+        replace(full, propensities_estimated=True),
+        replace(full, impressions=one_day, ranker_choice=first, explained=None),
+    ]
+    used = set(named.values()) | {_documented(path) for data in poorer for path in _leaves(build_report(data))}
     assert set(FIELDS) - used == set()
 
 
@@ -227,7 +255,7 @@ def test_every_picture_and_chart_has_words_for_those_who_cannot_see_it(page: str
     images = [attributes for tag, attributes in tags if tag == "img"]
     charts = [attributes for tag, attributes in tags if tag == "svg"]
     assert len(images) == 2
-    assert len(charts) == 7
+    assert len(charts) == 10
     assert all(len(image.get("alt") or "") > 20 for image in images)
     assert all(chart.get("role") == "img" and len(chart.get("aria-label") or "") > 20 for chart in charts)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from ranking.calibration import MAX_SLOTS, Calibration, calibrate
+from ranking.calibration import MAX_SLOTS, MIN_CURVE_CLICKS, Calibration, calibrate
 
 OFFSETS = np.array([0.0, -0.5, -1.2])
 
@@ -76,3 +76,39 @@ def test_it_is_finite_and_never_falls_with_the_score(rows: list[tuple[float, int
     assert np.isfinite(chance).all()
     assert np.all(np.diff(chance) >= 0)
     assert (fitted.slope > 0) == (fitted.warning is None)
+
+
+def bent(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A law that no straight line in log-odds fits: low scores all alike, high ones steep."""
+    rng = np.random.default_rng(seed)
+    score, slot = rng.normal(size=n), rng.integers(0, 3, n)
+    odds = np.where(score < 0.5, -2.5, -2.5 + 3.0 * (score - 0.5)) + OFFSETS[slot]
+    chance = 1.0 / (1.0 + np.exp(-odds))
+    return score, slot, (rng.random(n) < chance).astype(float), chance
+
+
+def test_the_curve_is_taken_where_a_later_half_is_better_for_it() -> None:
+    score, slot, clicked, chance = bent(40_000)
+    fitted = calibrate(score, slot, clicked)
+    assert fitted.method == "isotonic"
+    straight = Calibration(fitted.slope, fitted.intercept, fitted.slot_offsets)
+    wrong = [np.abs(c.click_chance(score, slot) - chance).mean() for c in (fitted, straight)]
+    assert wrong[0] < 0.5 * wrong[1]
+
+
+def test_few_clicks_and_a_straight_law_stay_with_platt() -> None:
+    score, slot, clicked, _ = bent(3_000)
+    assert clicked.sum() < MIN_CURVE_CLICKS
+    assert calibrate(score, slot, clicked).method == "platt"
+    kept = [calibrate(*planted(20_000, 0.4, seed)[:3]).method for seed in range(8)]
+    assert kept.count("platt") >= 5, "a curve that fits noise loses on the later half more often than not"
+
+
+def test_the_curve_makes_no_ties_and_goes_on_beyond_its_ends() -> None:
+    score, slot, clicked, _ = bent(40_000)
+    fitted = calibrate(score, slot, clicked)
+    odds = fitted.log_odds(np.linspace(-40, 40, 4001))
+    assert np.isfinite(odds).all()
+    assert np.all(np.diff(odds) > 0)
+    assert odds[-1] - odds[-2] == pytest.approx(fitted.slope * 0.02)
+    np.testing.assert_allclose(fitted.log_odds(0.3, [0, 1, 2]) - fitted.log_odds(0.3), fitted.slot_offsets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,3 +205,58 @@ def test_damage_is_noticed_with_a_way_out(
     with pytest.raises(ModelError, match=message) as caught:
         Ranker.load(tmp_path)
     assert "Train the ranker again" in str(caught.value)
+
+
+def test_a_monotone_feature_never_turns_the_score_the_other_way(log: pl.DataFrame, settings: RankingSettings) -> None:
+    directions = {"noise": 1, "pushed": 1, "affinity": 1}  # pushed is disliked: the constraint must hold all the same
+    kept = train(log, FEATURES, settings, 7, directions=directions)
+    free = train(log, FEATURES, settings.model_copy(update={"monotone": False}), 7, directions=directions)
+    base = part(log, "test").head(50)
+    for name in FEATURES:
+        steps = [base.with_columns(pl.lit(value).alias(name)) for value in np.linspace(-2.5, 2.5, 25)]
+        rises = np.diff(np.stack([kept.score(step) for step in steps]), axis=0)
+        assert rises.min() >= 0.0, name
+    falls = np.diff(np.stack([free.score(base.with_columns(pushed=pl.lit(v))) for v in (-2.0, 2.0)]), axis=0)
+    assert falls.max() < 0.0, "free trees follow the plant"
+    assert kept.meta["directions"] == directions
+    assert free.meta["directions"] == {}
+
+
+def test_the_objective_may_be_single_clicks(log: pl.DataFrame, settings: RankingSettings) -> None:
+    ranker = train(log, FEATURES, settings.model_copy(update={"objective": "binary"}), 7)
+    assert ranker.meta["objective"] == "binary"
+    assert ranker.warnings == ()
+    assert ndcg(part(log, "test"), ranker.score(part(log, "test"))) > 0.93
+
+
+def test_lightgbm_learns_the_planted_slot_biases(
+    plant: Callable[..., Any],
+    settings: RankingSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """LightGBM tells its position biases in its debug log alone: the last table of it is read."""
+    from ranking import boosting
+
+    quiet = boosting._parameters
+    monkeypatch.setattr(boosting, "_parameters", lambda *given: {**quiet(*given), "verbosity": 2})
+    log = split(plant(8000, pushed=-0.3, push=1.0).table, settings)
+    train(log, FEATURES, settings.model_copy(update={"early_stopping_rounds": 60}), 7)
+    told = re.findall(r"\]\s+(\d)\s+(-?\d+\.\d+)\s*$", capfd.readouterr().out, flags=re.MULTILINE)
+    bias = {int(slot): float(value) for slot, value in told}  # the last table stays
+    np.testing.assert_allclose([bias[slot] - bias[0] for slot in range(SIZE)], [0.0, -1.0, -1.6, -2.0], atol=0.35)
+
+
+def test_a_query_with_one_candidate_teaches_nothing_and_harms_nothing(
+    log: pl.DataFrame, ranker: Ranker, settings: RankingSettings
+) -> None:
+    lone = part(log, "train").head(200).with_columns(at=pl.col("at") + pl.duration(seconds=pl.int_range(pl.len()) + 1))
+    again = train(pl.concat([log, lone]), FEATURES, settings, 7)
+    assert again.model_text == ranker.model_text
+
+
+def test_an_all_null_feature_is_said_and_never_a_zero(log: pl.DataFrame, settings: RankingSettings) -> None:
+    hollow = log.with_columns(noise=pl.lit(None, pl.Float64))
+    ranker = train(hollow, FEATURES, settings, 7)
+    assert any("no training row has a value of noise" in warning for warning in ranker.warnings)
+    np.testing.assert_array_equal(ranker.score(hollow), ranker.score(hollow.with_columns(noise=pl.lit(5.0))))
