@@ -154,6 +154,41 @@ class EvaluationSettings(_Frozen):
     )
 
 
+class ExperimentSettings(_Frozen):
+    """A real experiment: the columns of its table, what was planned, and how it is judged."""
+
+    user: str = Field(default="user_id", description="column of the user; rows of one user are summed")
+    arm: str = Field(default="arm", description="column of the arm")
+    control: str | None = Field(default=None, description="the arm that others are compared with; needed")
+    outcomes: tuple[str, ...] = Field(
+        default=(), description='numbers or true/false, the one to decide on first; a ratio is "clicks/impressions"'
+    )
+    less_is_better: tuple[str, ...] = Field(default=(), description="outcomes that should fall, such as complaints")
+    covariates: tuple[str, ...] = Field(default=(), description="columns known before assignment; they cut variance")
+    segments: tuple[str, ...] = Field(default=(), description="columns to look for different effects in")
+    assigned_at: str | None = Field(default=None, description="column of the time of assignment")
+    at: str | None = Field(default=None, description="column of the time of the row's outcomes")
+    shares: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default={}, description="planned share of users by arm; empty: equal"
+    )
+    guardrails: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default={}, description="outcome = largest relative loss that is tolerated, such as 0.02"
+    )
+    planned_users: int | None = Field(
+        default=None, ge=2, description="users at which the decision was planned; before, and without, always-valid"
+    )
+    relevant_lift: float | None = Field(
+        default=None, gt=0, description="smallest relative lift worth having; too few users to see it: cannot say"
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the intervals")
+    power: float = Field(default=0.8, gt=0.5, lt=1, description="of the detectable effect")
+    false_discovery: Literal["bh", "by"] = Field(
+        default="bh", description="bh: Benjamini-Hochberg; by: Benjamini-Yekutieli, under any dependence"
+    )
+    aa_splits: int = Field(default=1000, ge=100, description="random splits of control in the A/A check")
+    exposure_days: int = Field(default=14, ge=2, le=90, description="days since assignment in the exposure curve")
+
+
 class Settings(_Frozen):
     """All settings of a run."""
 
@@ -163,6 +198,7 @@ class Settings(_Frozen):
     ranking: RankingSettings = RankingSettings()
     generators: GeneratorSettings = GeneratorSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    experiment: ExperimentSettings = ExperimentSettings()
 
 
 def load_settings(path: Path | None) -> Settings:

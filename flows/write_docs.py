@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from contracts.settings import Settings
 from contracts.tables import INPUT_TABLES, OPTIONAL_INPUTS, STAGE_TABLES
+from evaluation.ab_schema import FIELDS as ABTEST_FIELDS
 from evaluation.schema import FIELDS
 from features.table import features_markdown
 from sources.catalogue import CHECKS
@@ -26,7 +27,8 @@ def pages() -> dict[str, str]:
         "docs/data-contracts.md": data_contracts(),
         "docs/checks.md": checks(),
         "docs/features.md": _MADE + "# The ranking features\n\n" + features_markdown(),
-        "docs/report.md": report_fields(),
+        "docs/report.md": fields("report.json", FIELDS),
+        "docs/abtest-fields.md": fields("abtest.json", ABTEST_FIELDS),
         "configs/default.toml": default_settings(),
     }
 
@@ -77,10 +79,10 @@ def checks() -> str:
     return _MADE + lead + rows
 
 
-def report_fields() -> str:
-    """Every field of report.json."""
-    rows = "".join(f"| `{path}` | {meaning} |\n" for path, meaning in FIELDS.items())
-    return f"{_MADE}# report.json\n\n| field | meaning |\n|---|---|\n{rows}"
+def fields(name: str, described: Mapping[str, str]) -> str:
+    """Every field of a report for machines."""
+    rows = "".join(f"| `{path}` | {meaning} |\n" for path, meaning in described.items())
+    return f"{_MADE}# {name}\n\n| field | meaning |\n|---|---|\n{rows}"
 
 
 def default_settings() -> str:

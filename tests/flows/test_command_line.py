@@ -147,7 +147,16 @@ def test_bad_words_are_one_line_and_exit_2(
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["run"], ["world"], ["fetch"], ["check"], ["evaluate"], ["train", "generator"], ["train", "space"]):
+    for words in (
+        ["run"],
+        ["world"],
+        ["fetch"],
+        ["check"],
+        ["evaluate"],
+        ["abtest"],
+        ["train", "generator"],
+        ["train", "space"],
+    ):
         assert execute([*words, "--help"]) == 0
         assert f"adloom {' '.join(words)}" in " ".join(capsys.readouterr().out.split())
 
