@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
 
 import numpy as np
 import polars as pl
@@ -45,3 +46,29 @@ def log_of() -> Callable[..., pl.DataFrame]:
 @pytest.fixture(scope="session")
 def impressions() -> pl.DataFrame:
     return make_log()
+
+
+class Tags(HTMLParser):
+    """Whether tags close in order, and which addresses a page asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+        if tag not in ("meta", "br", "link", "img", "hr"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def tags() -> Tags:
+    """A parser to feed a page to; `open` is empty afterwards when every tag was closed in order."""
+    return Tags()

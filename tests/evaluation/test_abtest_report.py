@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -156,29 +155,8 @@ def test_the_report_is_json_and_the_same_each_time(made: dict[str, Any]) -> None
     assert json.dumps(made, allow_nan=False, sort_keys=True) == json.dumps(whole(), allow_nan=False, sort_keys=True)
 
 
-class Tags(HTMLParser):
-    """Whether tags close in order, and which addresses a page asks for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
-        if tag not in ("meta", "br", "link", "img", "hr"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def test_the_page_stands_alone_and_says_in_words_what_charts_show(made: dict[str, Any]) -> None:
+def test_the_page_stands_alone_and_says_in_words_what_charts_show(made: dict[str, Any], tags: Any) -> None:
     page = render_abtest(made)
-    tags = Tags()
     tags.feed(page)
     assert tags.open == []
     assert all(address.startswith("#") for address in tags.addresses)

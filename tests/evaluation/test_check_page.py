@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -27,33 +26,12 @@ def summary(days: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
             "verdict": "A run would go on.", **changes}  # fmt: skip
 
 
-class Tags(HTMLParser):
-    """Whether tags close in order, and which addresses a page asks for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
-        if tag not in ("meta", "br", "link", "img", "hr"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 @pytest.mark.parametrize(
     "days",
     [[], [day("2026-01-05")], [day("2026-01-05", impressions=0, clicks=0)], [day("2026-01-05"), day("2026-03-01")]],
 )
-def test_the_page_stands_alone_with_any_number_of_days(days: list[dict[str, Any]]) -> None:
+def test_the_page_stands_alone_with_any_number_of_days(days: list[dict[str, Any]], tags: Any) -> None:
     page = render_check(summary(days))
-    tags = Tags()
     tags.feed(page)
     assert tags.open == []
     assert all(address.startswith("#") for address in tags.addresses)
