@@ -1,4 +1,4 @@
-"""Turns control, split at random again and again, into whether the test's 5 % are 5 % on these very users."""
+"""Turns control, split again and again as the experiment was, into whether the test's 5 % are 5 % on these very users."""
 
 from __future__ import annotations
 
@@ -51,11 +51,17 @@ class Balance:
     gaps: Floats
 
 
-def aa_check(values: Floats, *, splits: int, seed: int, level: float = 0.05) -> AaCheck | None:
-    """Halves (N,) control values `splits` times and tests the halves; None with fewer than 20 users or no variation.
+def aa_check(values: Floats, *, share: float, splits: int, seed: int, level: float = 0.05) -> AaCheck | None:
+    """Splits control `splits` times and tests the parts; None with fewer than 20 users or no variation.
 
-    The values are those of a mean, or `effects.linearised` ones of a ratio. Halves of one set are not wholly
-    independent, so this is a check of the test on these users, not of how they were assigned.
+    With parts of one size long tails cancel; with a small one they do not, and z is wrong too often. So the share matters.
+
+    Args:
+        values: (N,) those of a mean, or `effects.linearised` ones of a ratio.
+        share: of users in the smaller part, above 0; as in the experiment.
+        splits: how many.
+        seed: of the run.
+        level: nominal share of false positives.
     """
     if values.size < 20 or not values.std() > 0:
         return None
@@ -67,14 +73,17 @@ def aa_check(values: Floats, *, splits: int, seed: int, level: float = 0.05) -> 
     batch = max(1, _CELLS // z.size)
     for start in range(0, splits, batch):
         size = min(batch, splits - start)
-        half = rng.integers(0, 2, size=(size, z.size), dtype=np.uint8).astype(np.float32)
-        scores.append(_score(half.astype(np.float64) @ stacked, everyone))
+        part = rng.random((size, z.size), dtype=np.float32) < share
+        scores.append(_score(part.astype(np.float64) @ stacked, everyone))
     found = np.concatenate(scores)
+    found = found[np.isfinite(found)]  # a part may be too small to vary
+    if found.size < splits / 2:
+        return None
     p = 2 * norm.sf(np.abs(found))
     wrong = int((p < level).sum())
-    interval = _clopper_pearson(wrong, splits, 1 - _DOUBT)
-    shares = np.histogram(p, bins=20, range=(0, 1))[0] / splits
-    return AaCheck(splits, wrong / splits, interval, level, float(found.std()), interval.low <= level, shares)
+    interval = _clopper_pearson(wrong, found.size, 1 - _DOUBT)
+    shares = np.histogram(p, bins=20, range=(0, 1))[0] / found.size
+    return AaCheck(found.size, wrong / found.size, interval, level, float(found.std()), interval.low <= level, shares)
 
 
 def balance(covariates: Floats, arm: Ints, arms: int) -> Balance | None:
@@ -101,11 +110,13 @@ def balance(covariates: Floats, arm: Ints, arms: int) -> Balance | None:
 def _score(one: Floats, everyone: Floats) -> Floats:
     """(B,) z statistic of one part, given by its sums (B, 3) of 1, z and z^2, against the rest."""
     rest = everyone - one
-    means = [part[:, 1] / part[:, 0] for part in (one, rest)]
-    errors = [
-        (part[:, 2] / part[:, 0] - mean**2) / (part[:, 0] - 1) for part, mean in zip((one, rest), means, strict=True)
-    ]
-    return np.asarray((means[0] - means[1]) / np.sqrt(errors[0] + errors[1]), dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = [part[:, 1] / part[:, 0] for part in (one, rest)]
+        errors = [
+            np.maximum(part[:, 2] / part[:, 0] - mean**2, 0.0) / (part[:, 0] - 1)
+            for part, mean in zip((one, rest), means, strict=True)
+        ]
+        return np.asarray((means[0] - means[1]) / np.sqrt(errors[0] + errors[1]), dtype=np.float64)
 
 
 def _clopper_pearson(successes: int, trials: int, confidence: float) -> Interval:

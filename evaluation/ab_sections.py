@@ -87,7 +87,8 @@ def checks(data: Experiment, plan: ExperimentSettings, seed: int) -> tuple[Secti
     values = (
         np.zeros(0) if none else linearised(metric.above[control], below, np.zeros(int(control.sum()), np.int64), 1)
     )
-    found = aa_check(values, splits=plan.aa_splits, seed=seed)
+    share = float((data.counts[1:] / (data.counts[0] + data.counts[1:])).min())
+    found = aa_check(values, share=min(share, 1 - share), splits=plan.aa_splits, seed=seed)
     aa = absent("Control has too few users, or an outcome that does not vary.")
     if found is not None:
         aa = asdict(found) | {"interval": span(found.interval), "p_values": found.p_values.tolist()}

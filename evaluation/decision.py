@@ -9,7 +9,8 @@ The rules, in order. The first seven ask whether the experiment can answer at al
 5. nobody lost  the share of users left out, or without a known primary outcome, does not differ between arms
    (chi-square, p >= ALARM_LEVEL);
 6. alike before  covariates do not differ between arms (joint test, p >= ALARM_LEVEL);
-7. A/A check  splits of control are not called different more often than the test's level allows.
+7. A/A check  splits of control in the experiment's proportions are not called different more often than the test's
+   level allows.
 
 If one fails: "the data cannot say". Otherwise:
 

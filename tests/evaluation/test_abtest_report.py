@@ -74,12 +74,19 @@ def test_a_relevant_lift_that_is_still_possible_is_not_a_hold() -> None:
     assert outcome(table(60_000, seed=3), relevant_lift=0.2) == "hold"
 
 
+def wild(users: int = 8_000) -> pl.DataFrame:
+    rng = np.random.default_rng(7)
+    arm = np.where(np.arange(users) % 50, "old", "new")
+    return pl.DataFrame({"user_id": range(users), "arm": arm, "y": np.exp(2.5 * rng.normal(size=users))})
+
+
 RULES: dict[str, tuple[pl.DataFrame, dict[str, Any], str]] = {
     "few users": (table(150), {}, "Users"),
     "one class": (table().with_columns(y=pl.lit(1.0)), {}, "Outcome varies"),
     "a split that is off": (table().filter((pl.col("arm") == "old") | (pl.int_range(pl.len()) % 5 > 0)), {}, "Split of users"),
     "users in both arms": (pl.concat([table(), table().head(200).with_columns(arm=pl.lit("old")), table().head(200).with_columns(arm=pl.lit("new"))]), {}, "One arm each"),
     "outcomes missing in one arm": (table().with_columns(y=pl.when((pl.col("arm") == "new") & (pl.int_range(pl.len()) % 20 == 0)).then(None).otherwise("y")), {}, "Nobody lost"),
+    "an outcome too wild for a small arm": (wild(), {"shares": {"old": 0.98, "new": 0.02}, "covariates": ()}, "A/A check"),
     "covariates changed by the arm": (table().with_columns(before=pl.col("before") + 0.2 * (pl.col("arm") == "new")), {}, "Alike before"),
 }  # fmt: skip
 

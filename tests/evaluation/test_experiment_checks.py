@@ -56,16 +56,25 @@ def test_the_segment_that_loses_users_is_named_as_the_cause() -> None:
 
 
 def test_the_aa_check_passes_a_sound_outcome_and_its_spread_is_1() -> None:
-    found = aa_check(np.random.default_rng(2).normal(size=5_000), splits=2_000, seed=1)
+    found = aa_check(np.random.default_rng(2).normal(size=5_000), share=0.5, splits=2_000, seed=1)
     assert found is not None
     assert found.sound
     assert found.spread == pytest.approx(1.0, abs=0.05)
     assert found.p_values.sum() == pytest.approx(1.0)
 
 
+def test_long_tails_in_a_small_arm_fail_the_aa_check_and_in_halves_do_not() -> None:
+    spend = np.exp(2.5 * np.random.default_rng(7).normal(size=5_000))
+    small, half = (aa_check(spend, share=share, splits=1_000, seed=1) for share in (0.02, 0.5))
+    assert small is not None
+    assert half is not None
+    assert not small.sound
+    assert half.sound
+
+
 def test_the_aa_check_needs_users_and_an_outcome_that_varies() -> None:
-    assert aa_check(np.ones(1_000), splits=100, seed=1) is None
-    assert aa_check(np.arange(10.0), splits=100, seed=1) is None
+    assert aa_check(np.ones(1_000), share=0.5, splits=100, seed=1) is None
+    assert aa_check(np.arange(10.0), share=0.5, splits=100, seed=1) is None
 
 
 def test_unlike_covariates_are_seen_and_alike_ones_are_not_whatever_their_number() -> None:
