@@ -151,11 +151,17 @@ def z_of(confidence: float) -> float:
 
 def _directions(covariates: Floats) -> Floats:
     """(N, Q) uncorrelated combinations of the covariates with mean 0 and variance 1; Q <= P, those that vary."""
-    centred = covariates - covariates.mean(axis=0)
-    spread = centred.std(axis=0)
-    scaled = centred[:, spread > 0] / spread[spread > 0]
-    if not scaled.shape[1]:
+    mean = covariates.mean(axis=0)
+    centred = covariates - mean
+    joint = centred.T @ centred / max(covariates.shape[0], 1)
+    spread = np.sqrt(np.diag(joint))
+    varies = spread > 1e-12 * np.abs(mean)  # what is left of a constant is rounding
+    if not varies.any():
         return np.zeros((covariates.shape[0], 0))
-    sizes, vectors = np.linalg.eigh(scaled.T @ scaled / scaled.shape[0])
+    scale = np.where(varies, spread, 1.0)
+    sizes, vectors = np.linalg.eigh((joint / np.outer(scale, scale))[np.ix_(varies, varies)])
     kept = sizes > _FLAT * sizes.max()
-    return np.asarray(scaled @ (vectors[:, kept] / np.sqrt(sizes[kept]))[:, ::-1])
+    turned = (vectors[:, kept] / np.sqrt(sizes[kept]))[:, ::-1]  # the widest direction first
+    back = np.zeros((scale.size, turned.shape[1]))
+    back[varies] = turned / spread[varies, None]
+    return np.asarray(centred @ back)
