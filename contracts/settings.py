@@ -77,6 +77,9 @@ class SlateSettings(_Frozen):
         default={}, description="impressions an advertiser has bought; once shown, its concepts are no candidates"
     )
     budget_days: float = Field(default=30.0, gt=0, description="days that advertiser_budgets are for")
+    cascade_loss: float = Field(
+        default=0.001, ge=0, lt=1, description="NDCG@10 a first model may cost that thins out a large day; 0: none"
+    )
     temperature: float = Field(default=0.6, ge=0, description="of the Plackett-Luce draw; 0 is deterministic")
     exploration: float = Field(
         default=0.01, ge=0, le=1, description="chance that a position is filled by any candidate, all alike"

@@ -20,6 +20,7 @@ from features.table import ranking_table
 from flows.choose_models import choose_space
 from flows.find_candidates import Finder, spaced
 from flows.job import Job, Stage
+from flows.score_day import LARGE_DAY
 from ranking.split import boundaries
 
 RECALL_USERS = 200
@@ -60,7 +61,8 @@ def work(job: Job, folder: Path) -> None:
     finder = Finder.of(events, impressions, concepts, placed, test_from, job.settings)
     moments = today.select("user_id", at=pl.lit(as_of, dtype=pl.Datetime("us", "UTC")))
     daily = finder.shortlist(moments, np.array(today["vector"].to_list(), dtype=np.float32))
-    ranking_table(daily, **known).write_parquet(folder / "daily.parquet")
+    large = len(daily) > LARGE_DAY
+    (daily if large else ranking_table(daily, **known)).write_parquet(folder / "daily.parquet")
     tested = impressions.filter(pl.col("at") >= test_from)
     if can_be_replayed(tested):
         slates = tested.select("user_id", "at").unique(maintain_order=True)

@@ -15,6 +15,7 @@ from contracts.store import write_json
 from contracts.tables import Scores, Slates
 from flows.job import Job, Stage
 from flows.learn_ranker import explained, learn, rival_of
+from flows.score_day import cut_replay, score_day
 from ranking.candidates import kept_share
 from ranking.eligibility import eligible
 from ranking.floors import boosted
@@ -39,11 +40,17 @@ def work(job: Job, folder: Path) -> None:
     write_json(folder / "explained.json", explained(ranker, held_out, job.settings.seed))
 
     daily = pl.read_parquet(features / "daily.parquet")
-    scores = ranker.scores(daily).drop("at")
+    scores, cascade = score_day(job, ranker, daily)
+    scores = scores.drop("at")
     Scores.validate(scores).write_parquet(folder / "scores.parquet")
     past = logged.filter(pl.col("part") != "test")
     as_of = dt.datetime.fromisoformat(json.loads((features / "facts.json").read_text())["as_of"])
-    policy = boosted(Policy(settings, ranker.hash), scores, concepts, seed=job.settings.seed)
+    policy = boosted(
+        Policy(settings, ranker.hash, cascade_hash=cascade.hash if cascade else ""),
+        scores,
+        concepts,
+        seed=job.settings.seed,
+    )
     policy.save(folder / "policy.json")
     draw_seed = seed_of(job.settings.seed, as_of.isoformat())
     allowed = eligible(concepts, as_of, personal=False)
@@ -52,7 +59,10 @@ def work(job: Job, folder: Path) -> None:
     Slates.validate(slates).write_parquet(folder / "slates.parquet")
 
     replay_file = features / "replay.parquet"
-    replayed = ranker.scores(pl.read_parquet(replay_file)) if replay_file.exists() else None
+    replay = pl.read_parquet(replay_file) if replay_file.exists() else None
+    if replay is not None and cascade is not None:
+        replay = cut_replay(job, cascade, replay)
+    replayed = None if replay is None else ranker.scores(replay)
     held_out = tested(held_out, past, concepts, ranker)
     if replayed is not None:
         replayed.write_parquet(folder / "replayed.parquet")
@@ -72,6 +82,7 @@ def work(job: Job, folder: Path) -> None:
             "rounds": ranker.meta.get("rounds"),
             "warnings": list(ranker.warnings),
             "best_kept": best_kept(ranker, features / "whole.parquet", settings.slate_size),
+            "cascade": cascade.as_json() if cascade else None,
             "slates": slates["user_id"].n_unique() - 1,
         },
     )
@@ -122,6 +133,10 @@ def say(folder: Path) -> str:
     stays = f"; ranker {choice['sentence']}" if choice["kept"] else ""
     noted = f"; note: {'; '.join(facts['warnings'])}" if facts["warnings"] else ""
     lost = f"; retrieval kept {best['share']:.1%} of {best['users']} users' best {best['top']}" if best else ""
+    if first := facts["cascade"]:
+        lost += (
+            f"; a first model keeps {first['keep']} of a user's candidates at {first['loss']:.2%} of NDCG@{first['of']}"
+        )
     return (
         f"{facts['slates']:,} slates drawn by policy {facts['policy_hash'][:8]}, "
         f"{facts['rounds']} trees{stays}{lost}{noted}"

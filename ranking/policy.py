@@ -17,7 +17,7 @@ from contracts.errors import ModelError
 from contracts.settings import SlateSettings
 from contracts.store import write_json
 
-_FORMAT = "sequential-plackett-luce/2"
+_FORMAT = "sequential-plackett-luce/3"
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,14 @@ class Policy:
     Attributes:
         settings: of candidates and slates.
         ranker_hash: which ranker's scores.
+        cascade_hash: which first model thinned out the candidates; empty: none.
         boosts: log-odds added to every concept of an advertiser, so that its floor is kept (`ranking.floors`).
     """
 
     settings: SlateSettings
     ranker_hash: str = ""
     boosts: Mapping[str, float] = field(default_factory=dict)
+    cascade_hash: str = ""
 
     @cached_property
     def hash(self) -> str:
@@ -57,6 +59,7 @@ class Policy:
                 SlateSettings.model_validate(about["settings"]),
                 str(about["ranker"]),
                 {str(name): float(boost) for name, boost in about["boosts"].items()},
+                str(about["cascade"]),
             )
             sound = about["draw"] == _FORMAT and about["hash"] == policy.hash
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
@@ -80,4 +83,5 @@ class Policy:
             "ranker": self.ranker_hash,
             "settings": self.settings.model_dump(mode="json", include=set(SlateSettings.model_fields)),
             "boosts": dict(self.boosts),
+            "cascade": self.cascade_hash,
         }

@@ -131,6 +131,44 @@ def test_retrieval_tells_what_it_loses_and_slates_reproduce_from_what_is_stored(
     assert not owners.select("user_id", "advertiser").is_duplicated().any()
 
 
+def ranked(finished: Job, home: Path, **ranking: object) -> Job:
+    job = Job(finished.data, settings(ranking=ranking), home / "runs", home / "models")
+    for stage in STAGES[:3]:
+        job.store.perform(stage.key(job), functools.partial(stage.work, job))
+    return job
+
+
+def test_a_large_day_is_scored_some_users_at_a_time_with_the_same_scores(
+    finished: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.build_features.LARGE_DAY", 100)
+    monkeypatch.setattr("flows.score_day.CHUNK_PAIRS", 500)
+    job = ranked(finished, tmp_path, cascade_loss=0.0)
+    assert pl.read_parquet(job.run / "features" / "daily.parquet").columns == ["user_id", "at", "concept_id"]
+    for name in ("scores", "slates"):
+        small, large = (pl.read_parquet(one.run / "ranking" / f"{name}.parquet") for one in (finished, job))
+        if name == "scores":
+            assert large.equals(small)
+        else:
+            assert len(large) == len(small)
+
+
+def test_a_first_model_thins_out_a_large_day_and_the_replay_alike(
+    finished: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.build_features.LARGE_DAY", 100)
+    monkeypatch.setattr("ranking.cascade.MIN_USERS", 20)
+    job = ranked(finished, tmp_path, cascade_loss=0.5)
+    first = json.loads((job.run / "ranking" / "facts.json").read_text())["cascade"]
+    assert f"a first model keeps {first['keep']} of" in STAGES[2].say(job.run / "ranking")
+    assert Policy.load(job.run / "ranking" / "policy.json").cascade_hash == first["hash"]
+    for name in ("scores", "replayed"):
+        small, large = (pl.read_parquet(one.run / "ranking" / f"{name}.parquet") for one in (finished, job))
+        keys = [key for key in ("user_id", "at", "concept_id") if key in small.columns]
+        assert large.join(small, on=small.columns, how="anti").is_empty()  # scores are the ranker's own
+        assert (large.group_by(keys[:-1]).len()["len"] == first["keep"]).all()
+
+
 def test_a_drawing_stopped_halfway_ends_in_the_same_bytes(finished: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     import flows.draw_creatives as drawing
 

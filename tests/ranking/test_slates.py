@@ -139,12 +139,12 @@ def test_the_policy_hash_knows_ranker_boosts_and_every_setting_of_slates_and_not
     settings = RankingSettings()
     known = Policy(settings, "r").hash
     assert known == Policy(settings.model_copy(update={"rounds": 3, "leaves": 7}), "r").hash
-    others = [Policy(settings, "s").hash, Policy(settings, "r", {"x": 0.1}).hash]
+    others = [Policy(settings, "s").hash, Policy(settings, "r", {"x": 0.1}).hash, Policy(settings, "r", {}, "c").hash]
     for name in SlateSettings.model_fields:
         value = getattr(settings, name)
         change: Any = {"x": 1} if isinstance(value, dict) else type(value)(value + 1)
         others.append(Policy(settings.model_copy(update={name: change}), "r").hash)
-    assert len({known, *others}) == len(SlateSettings.model_fields) + 3
+    assert len({known, *others}) == len(SlateSettings.model_fields) + 4
 
 
 def floor_settings(**floors: float) -> SlateSettings:
