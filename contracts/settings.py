@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -38,6 +38,13 @@ class SourceSettings(_Frozen):
     )
 
 
+FeatureGroup = Literal[
+    "affinity", "affinity_share", "action_affinity", "counts", "topic_counts", "recency", "dwell", "diversity", "session",
+    "space", "covisit", "fatigue", "click_rates", "clock", "device",
+]  # fmt: skip
+"""Features that are left out, or not, together; `docs/features.md` says which is in which."""
+
+
 class FeatureSettings(_Frozen):
     """Interests, embeddings and the ranking features."""
 
@@ -55,6 +62,10 @@ class FeatureSettings(_Frozen):
     action_weights: dict[str, float] = Field(
         default={"view": 1.0, "click": 1.5, "like": 2.0, "search": 1.5, "cart": 3.0, "purchase": 4.0},
         description="how much an action counts",
+    )
+    session_gap_minutes: float = Field(default=30.0, gt=0, description="a longer pause ends a session")
+    groups: tuple[FeatureGroup, ...] = Field(
+        default=get_args(FeatureGroup), min_length=1, description="groups of features that the ranker sees"
     )
 
 

@@ -1,111 +1,211 @@
-"""Turns logged impressions into what was known of each concept's and each user's past exposure at any moment."""
+"""Turns logged impressions, replayed in order of time, into what was known of concepts, users and both together.
+
+Click rates are smoothed by an empirical-Bayes prior, Beta(strength * mean, strength * (1 - mean)), fitted to the
+impressions known at that very moment by the method of moments (Kleinman 1973, "Proportions with extraneous variance",
+weights n): with n_g impressions and k_g clicks of group g (a concept, or a user), N and K their sums over G groups,
+
+    mean = K / N,   S = sum of n_g * (k_g / n_g - mean)^2,
+    1 / (strength + 1) = (S / (mean * (1 - mean)) - (G - 1)) / (N - sum of n_g^2 / N - (G - 1)),
+
+strength kept within [1, 10000]. S = sum of k_g^2 / n_g - K^2 / N, so that one impression moves the fit on in O(1).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 
-from features.history import Floats, Groups, Ints, at_place, codes, micros, seen
+from features.compiled import compiled
+from features.history import MICROS_PER_DAY, MICROS_PER_HOUR, Floats, Ints
+from features.log import Concepts, Impressions, Pairs
+from features.space import Vectors
 
-CONCEPT_PRIOR_IMPRESSIONS = 50.0
-USER_PRIOR_IMPRESSIONS = 20.0
+RECENT_DAYS = 7
+MIN_STRENGTH, MAX_STRENGTH = 1.0, 10_000.0
+_NEVER = -(2**62)
+
+# places in a tally
+_SHOWN, _CLICKED, _RECENT, _LAST = range(4)
 
 
-@dataclass(frozen=True)
-class _Count:
-    """Impressions of some groups, in order of (group, time), with running clicks.
+class Tallies(NamedTuple):
+    """What has been counted of everybody's impressions; U users, C concepts.
 
     Attributes:
-        groups: rows by group.
-        clicks: (n + 1,) clicks in the rows before each place.
+        users: (U, 2) impressions, clicks. concepts: (C, 2). recent: (C, 2) those of the last days.
+        first: (C,) time of the first impression. slots: (C, 2) sum of slots, count.
+        of_users, of_concepts: (5,) the sums of a prior: N, K, G, sum of n^2, sum of k^2 / n.
     """
 
-    groups: Groups
-    clicks: Ints
-
-    @staticmethod
-    def of(group_codes: Ints, clicked: Ints) -> _Count:
-        groups = Groups.of(group_codes, np.arange(len(clicked), dtype=np.int64), len(clicked))
-        return _Count(groups, np.concatenate(([0], np.cumsum(clicked[groups.rows]))))
-
-    def at(self, group_codes: Ints, known: Ints) -> tuple[Ints, Ints, Ints]:
-        """Shown, clicked, and the row number of the last one (-1 for none), each (M,)."""
-        start, stop = self.groups.span(group_codes, known)
-        return stop - start, self.clicks[stop] - self.clicks[start], self.groups.last_row(start, stop)
+    users: Ints
+    concepts: Ints
+    recent: Ints
+    first: Ints
+    slots: Floats
+    of_users: Floats
+    of_concepts: Floats
 
 
-def exposure_columns(
-    impressions: pl.DataFrame,
-    *,
-    users: pl.Series,
-    concepts: pl.DataFrame,
-    who: Ints,
-    concept: Ints,
-    at: Ints,
-    delay_seconds: float,
-) -> dict[str, Floats]:
-    """Exposure features of (user, concept) at moments, from impressions with at < moment - delay_seconds.
+def blank_tallies(users: int, concepts: int) -> Tallies:
+    """Nothing counted yet."""
+    return Tallies(
+        np.zeros((users, 2), np.int64),
+        np.zeros((concepts, 2), np.int64),
+        np.zeros((concepts, 2), np.int64),
+        np.full(concepts, _NEVER),
+        np.zeros((concepts, 2)),
+        np.zeros(5),
+        np.zeros(5),
+    )
 
-    A slate's own impressions share its moment, so they are never counted; a click is known when its impression is.
+
+@compiled
+def replay_of_users(
+    begin: Ints, impressions: Impressions, pairs: Pairs, concepts: Concepts, start: int, tally: Ints, out: Vectors
+) -> None:
+    """What each user was shown of each concept and advertiser; `impressions` sorted by user, then time.
 
     Args:
-        impressions: table `impressions`, of all users.
-        users: vocabulary of user ids.
-        concepts: distinct concept_id, advertiser.
-        who: (N,) places in `users`.
-        concept: (N,) places in `concepts`, -1 for an unknown one.
-        at: (N,) microseconds.
-        delay_seconds: >= 0.
-
-    Returns:
-        Columns of shape (N,), NaN where a thing is not known; see `table.FEATURES`.
+        begin: (U + 1,) where each user's impressions begin.
+        start: first row of the features in `out`.
+        tally: (C + advertisers, 4) room for counts.
+        out: (F, N) float32, by the pairs' rows.
     """
-    impressions = impressions.select("user_id", "concept_id", "clicked", "at").sort("at", maintain_order=True)
-    times = micros(impressions["at"])
-    clicked = impressions["clicked"].to_numpy().astype(np.int64)
-    log_user = codes(impressions["user_id"], users)
-    log_concept = codes(impressions["concept_id"], concepts["concept_id"])
-    known = seen(times, at, delay_seconds)
-    names = concepts["advertiser"].unique().sort()
-    advertiser = np.append(codes(concepts["advertiser"], names), -1)  # the last one is for code -1
-
-    base = _rate(known, np.concatenate(([0], np.cumsum(clicked)))[known])
-    shown, clicks, _ = _Count.of(log_concept, clicked).at(concept, known)
-    columns = {
-        "concept_shown": _where_known(concept, shown),
-        "concept_click_rate": _where_known(concept, _smoothed(shown, clicks, base, CONCEPT_PRIOR_IMPRESSIONS)),
-    }
-    shown, clicks, last = _Count.of(_pair(log_user, log_concept, len(concepts)), clicked).at(
-        _pair(who, concept, len(concepts)), known
-    )
-    columns["user_concept_shown"] = _where_known(concept, shown)
-    columns["user_concept_clicked"] = _where_known(concept, clicks)
-    columns["hours_since_user_concept_shown"] = (at - at_place(times, last)) / 3.6e9
-    shown, _, _ = _Count.of(_pair(log_user, advertiser[log_concept], len(names)), clicked).at(
-        _pair(who, advertiser[concept], len(names)), known
-    )
-    columns["user_advertiser_shown"] = _where_known(concept, shown)
-    shown, clicks, _ = _Count.of(log_user, clicked).at(who, known)
-    columns["user_shown"] = shown.astype(np.float64)
-    columns["user_click_rate"] = _smoothed(shown, clicks, base, USER_PRIOR_IMPRESSIONS)
-    return columns
+    count = len(concepts.advertiser)
+    tally[:] = 0
+    tally[:, _LAST] = _NEVER
+    for user in range(len(begin) - 1):
+        head, tail, end = begin[user], begin[user], begin[user + 1]
+        for pair in range(pairs.begin[user], pairs.begin[user + 1]):
+            horizon, concept, row = pairs.horizon[pair], pairs.concept[pair], pairs.row[pair]
+            while head < end and impressions.at[head] < horizon:
+                _count(impressions.concept[head], impressions.clicked[head], impressions.at[head], concepts, tally)
+                head += 1
+            while tail < head and impressions.at[tail] < horizon - RECENT_DAYS * MICROS_PER_DAY:
+                if impressions.concept[tail] >= 0:
+                    tally[impressions.concept[tail], _RECENT] -= 1
+                    tally[count + concepts.advertiser[impressions.concept[tail]], _RECENT] -= 1
+                tail += 1
+            if concept >= 0:
+                _tell(tally[concept], pairs.at[pair], start, out, row)
+                _tell(tally[count + concepts.advertiser[concept]], pairs.at[pair], start + 4, out, row)
+        for place in range(begin[user], head):
+            if impressions.concept[place] >= 0:
+                for thing in (
+                    impressions.concept[place],
+                    count + concepts.advertiser[impressions.concept[place]],
+                ):
+                    tally[thing] = 0
+                    tally[thing, _LAST] = _NEVER
 
 
-def _pair(users: Ints, things: Ints, count: int) -> Ints:
-    return np.where((users >= 0) & (things >= 0), users * count + things, -1)
+@compiled
+def _count(concept: int, clicked: int, at: int, concepts: Concepts, tally: Ints) -> None:
+    if concept >= 0:
+        for thing in (concept, len(concepts.advertiser) + concepts.advertiser[concept]):
+            tally[thing, _SHOWN] += 1
+            tally[thing, _CLICKED] += clicked
+            tally[thing, _RECENT] += 1
+            tally[thing, _LAST] = at
 
 
-def _rate(shown: Ints, clicks: Ints) -> Floats:
-    """clicks / shown, NaN for none shown."""
-    return np.where(shown > 0, clicks / np.maximum(shown, 1), np.nan)
+@compiled
+def _tell(tally: Ints, at: int, start: int, out: Vectors, row: int) -> None:
+    out[start, row] = tally[_SHOWN]
+    out[start + 1, row] = tally[_CLICKED]
+    out[start + 2, row] = tally[_RECENT]
+    if tally[_LAST] != _NEVER:
+        out[start + 3, row] = (at - tally[_LAST]) / MICROS_PER_HOUR
 
 
-def _smoothed(shown: Ints, clicks: Ints, base: Floats, strength: float) -> Floats:
-    """(clicks + strength * base) / (shown + strength); NaN where no rate is known at all."""
-    return (clicks + strength * base) / (shown + strength)
+@compiled
+def replay_of_all(
+    impressions: Impressions, pairs: Pairs, order: Ints, tallies: Tallies, start: int, out: Vectors
+) -> None:
+    """Click rates of users and concepts, each smoothed by the prior known then; `impressions` sorted by time.
+
+    Args:
+        order: the pairs in order of their horizon.
+        tallies: blank.
+        start: first row of the features in `out`.
+        out: (F, N) float32, by the pairs' rows.
+    """
+    users, concepts, recent, first, slots, of_users, of_concepts = tallies
+    head, tail = 0, 0
+    for pair in order:
+        horizon, concept, row = pairs.horizon[pair], pairs.concept[pair], pairs.row[pair]
+        while head < len(impressions.at) and impressions.at[head] < horizon:
+            shown, clicked = impressions.concept[head], impressions.clicked[head]
+            _move_prior(users[impressions.user[head]], clicked, of_users)
+            if shown >= 0:
+                _move_prior(concepts[shown], clicked, of_concepts)
+                recent[shown, 0] += 1
+                recent[shown, 1] += clicked
+                first[shown] = first[shown] if first[shown] != _NEVER else impressions.at[head]
+                if not np.isnan(impressions.slot[head]):
+                    slots[shown, 0] += impressions.slot[head]
+                    slots[shown, 1] += 1.0
+            head += 1
+        while tail < head and impressions.at[tail] < horizon - RECENT_DAYS * MICROS_PER_DAY:
+            if impressions.concept[tail] >= 0:
+                recent[impressions.concept[tail], 0] -= 1
+                recent[impressions.concept[tail], 1] -= impressions.clicked[tail]
+            tail += 1
+        _tell_rate(users[pairs.user[pair]], of_users, start, out, row)
+        if concept >= 0:
+            _tell_rate(concepts[concept], of_concepts, start + 2, out, row)
+            _tell_concept(concepts[concept], recent[concept], of_concepts, start + 4, out, row)
+            if first[concept] != _NEVER:
+                out[start + 5, row] = (pairs.at[pair] - first[concept]) / MICROS_PER_DAY
+            if slots[concept, 1] > 0:
+                out[start + 6, row] = slots[concept, 0] / slots[concept, 1]
 
 
-def _where_known(codes_: Ints, values: Ints | Floats) -> Floats:
-    return np.where(codes_ >= 0, values, np.nan)
+@compiled
+def _tell_concept(tally: Ints, recent: Ints, sums: Floats, row_out: int, out: Vectors, row: int) -> None:
+    """The trend: ln of the recent click rate over that of all time."""
+    if sums[1] > 0:
+        strength, rate = _prior(sums)[1], _smoothed(tally, sums)
+        out[row_out, row] = np.log((recent[1] + strength * rate) / (recent[0] + strength) / rate)
+
+
+@compiled
+def _move_prior(tally: Ints, clicked: int, sums: Floats) -> None:
+    """Counts an impression, and moves the sums of a prior (N, K, G, sum of n^2, sum of k^2 / n) on by it."""
+    shown, clicks = tally[0], tally[1]
+    sums[0] += 1
+    sums[1] += clicked
+    sums[2] += shown == 0
+    sums[3] += 2 * shown + 1
+    before = clicks * clicks / shown if shown else 0.0
+    sums[4] += (clicks + clicked) ** 2 / (shown + 1) - before
+    tally[0] += 1
+    tally[1] += clicked
+
+
+@compiled
+def _prior(sums: Floats) -> tuple[float, float]:
+    """Mean and strength of the Beta prior, see the head of this file."""
+    shown, clicks, groups, squares, ratios = sums
+    mean = clicks / shown
+    room = shown - squares / shown - (groups - 1)
+    if clicks == 0 or clicks == shown or room <= 0:  # noqa: PLR1714 - compiled
+        return mean, MAX_STRENGTH
+    spread = (ratios - clicks * mean) / (mean * (1 - mean)) - (groups - 1)
+    if spread * (MAX_STRENGTH + 1) <= room:
+        return mean, MAX_STRENGTH
+    return mean, max(room / spread - 1, MIN_STRENGTH)
+
+
+@compiled
+def _smoothed(tally: Ints, sums: Floats) -> float:
+    mean, strength = _prior(sums)
+    return float((tally[1] + strength * mean) / (tally[0] + strength))
+
+
+@compiled
+def _tell_rate(tally: Ints, sums: Floats, start: int, out: Vectors, row: int) -> None:
+    out[start, row] = tally[0]
+    if sums[0] > 0:
+        out[start + 1, row] = _smoothed(tally, sums)

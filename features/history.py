@@ -33,9 +33,8 @@ def micros(at: pl.Series) -> Ints:
 
 def codes(values: pl.Series, vocabulary: pl.Series) -> Ints:
     """Place of each value in a vocabulary of distinct values, shape (N,); -1 where it is not in it."""
-    places = pl.DataFrame({"value": vocabulary, "place": np.arange(len(vocabulary), dtype=np.int64)})
-    joined = pl.DataFrame({"value": values}).join(places, on="value", how="left", maintain_order="left")
-    return joined["place"].fill_null(-1).to_numpy().astype(np.int64)
+    places = values.cast(pl.Enum(vocabulary), strict=False).to_physical()
+    return places.cast(pl.Int64).fill_null(-1).to_numpy()
 
 
 def weights_of(actions: pl.Series, action_weights: Mapping[str, float]) -> Floats:
@@ -142,11 +141,6 @@ class Groups:
         """True at the first row of each group, shape (n,)."""
         code = self.keys >> self.bits
         return np.concatenate((np.ones(min(1, len(code)), dtype=np.bool_), code[1:] != code[:-1]))
-
-    def distinct(self) -> Ints:
-        """The group codes that occur, ascending."""
-        present = (self.keys >> self.bits)[self.first]
-        return present if self.known is None else self.known[present]
 
     def last_row(self, start: Ints, stop: Ints) -> Ints:
         """Row number of the last row of each range, shape (M,); -1 for an empty range."""

@@ -51,7 +51,7 @@ def work(job: Job, folder: Path) -> None:
     placed.write_parquet(folder / "concept_vectors.parquet")
 
     known: dict[str, Any] = {
-        "events": events,
+        "events": pl.scan_parquet(job.run / "sources" / "events.parquet"),
         "impressions": impressions,
         "concepts": concepts,
         "space": space,
@@ -147,7 +147,7 @@ STAGE = Stage(
         "ranking": settings.ranking.model_dump(mode="json", include=_DECISIVE),
     },
     packages=("features", "ranking"),
-    libraries=("polars", "numpy", "scipy"),
+    libraries=("polars", "numpy", "scipy", "numba"),
     work=work,
     say=say,
 )

@@ -24,6 +24,7 @@ def world(
     days: Annotated[int, Parameter(help="Days of browsing.")] = 30,
     seed: Annotated[int, Parameter(help="Of all that is drawn.")] = 7,
     pictures: Annotated[int, Parameter(help="Logged pictures per concept.")] = 12,
+    slates: Annotated[int, Parameter(help="Slates shown to a user, on average.")] = 8,
 ) -> None:
     """Write a planted world, a simulated data folder whose truth is known.
 
@@ -36,7 +37,7 @@ def world(
     from sources.world import write_world  # noqa: PLC0415 - slow to import
 
     with Bar() as bar:
-        made = write_world(folder, users, days, seed, pictures_per_concept=pictures, progress=bar.tell)
+        made = write_world(folder, users, days, seed, pictures_per_concept=pictures, slates=slates, progress=bar.tell)
     out.print(
         f"{folder}: {made.users:,} users, {made.events:,} events, {made.impressions:,} impressions "
         f"({made.click_rate:.1%} clicked), {made.creatives:,} pictures. All simulated. Next: adloom run {folder}"

@@ -14,7 +14,7 @@ from contracts.store import write_atomically, write_json
 from contracts.tables import EVERYONE
 from evaluation.report import build_report, render_html
 from evaluation.report_data import FunnelStep, IntakeTable, ReportData, StageTime
-from features.table import features_of
+from features.glossary import features_of
 from flows.check_sources import read_counts
 from flows.draw_creatives import SET_ASIDE
 from flows.job import Job, Stage

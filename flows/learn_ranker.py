@@ -10,7 +10,7 @@ import polars as pl
 from contracts.settings import Settings
 from contracts.store import code_version, digest_of
 from features.directions import direction_of
-from features.table import features_of
+from features.glossary import features_of
 from flows.choose_ranker import Choice, choose, rival
 from flows.job import Job
 from ranking.explanations import importance, partial_dependence

@@ -14,7 +14,7 @@ from contracts.settings import Settings
 from contracts.tables import INPUT_TABLES, OPTIONAL_INPUTS, STAGE_TABLES
 from evaluation.ab_schema import FIELDS as ABTEST_FIELDS
 from evaluation.schema import FIELDS
-from features.table import features_markdown
+from features.glossary import features_markdown
 from sources.catalogue import CHECKS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,7 +16,6 @@ from sources.law import ClickLaw, Floats
 from sources.logging_policy import LoggingPolicy, draw_slates
 from sources.population import DAY, Users, blocks_of, user_names
 
-_MEAN_SLATES = 8
 _QUIET_SHARE = 0.15  # no ads in the first days: browsing comes first
 
 
@@ -43,12 +42,12 @@ class Shown:
 
 def show(
     users: Users, browsing: Browsing, concepts: Concepts, creatives: Creatives, law: ClickLaw, policy: LoggingPolicy,
-    days: int, slate_size: int, seed: int, block: int,
+    days: int, slate_size: int, slates: int, seed: int, block: int,
 ) -> Shown:  # fmt: skip
-    """Slates of one block of users, about 8 each, drawn by `policy` and clicked by `law`."""
+    """Slates of one block of users, `slates` each on average, drawn by `policy` and clicked by `law`."""
     rng = stream(seed, "slates", block)
     rows = blocks_of(len(users.ids))[block]
-    user, at = _moments(browsing, rows, days, rng)
+    user, at = _moments(browsing, rows, days, slates, rng)
     active = concepts.active(at, days)
     weights = policy.weights(users.mix_before[user], concepts.topic_vectors, active)
     chosen, propensity = draw_slates(weights, slate_size, rng)
@@ -63,10 +62,10 @@ def show(
 
 
 def _moments(
-    browsing: Browsing, rows: range, days: int, rng: np.random.Generator
+    browsing: Browsing, rows: range, days: int, slates: int, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """User and moment of each slate, sorted: after the first days, and after the user's second event."""
-    counts = 1 + rng.poisson(_MEAN_SLATES - 1, len(rows))
+    counts = 1 + rng.poisson(slates - 1, len(rows))
     first = np.searchsorted(browsing.user, np.arange(rows.start, rows.stop))
     earliest = np.maximum(browsing.at[first + 1] + 1, int(_QUIET_SHARE * days * DAY))
     user = np.repeat(np.arange(rows.start, rows.stop), counts)

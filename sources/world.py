@@ -56,7 +56,7 @@ class WorldSummary:
 
 def write_world(
     out: Path, users: int, days: int, seed: int, pictures_per_concept: int = 12, side: int = 128, slate_size: int = 4,
-    progress: Progress | None = None,
+    slates: int = 8, progress: Progress | None = None,
 ) -> WorldSummary:  # fmt: skip
     """Writes events, concepts, impressions, users, pictures, images/, truth/ and SOURCE.md into the folder `out`.
 
@@ -67,18 +67,18 @@ def write_world(
     Args:
         out: a folder that is new or empty. users: 1 or more. days: 4 or more. seed: any whole number.
         pictures_per_concept: creatives of each of the 48 concepts. side: of the creatives in pixels, even, 64 or more.
-        slate_size: ads shown together, 1 to 12. progress: told how far the work is.
+        slate_size: ads shown together, 1 to 12. slates: per user, on average, 1 or more. progress: told how far the work is.
 
     Raises:
         SettingsError: a number is out of range. RunError: the folder is not empty.
     """
-    _check(users, days, pictures_per_concept, side, slate_size)
+    _check(users, days, pictures_per_concept, side, slate_size, slates)
     if out.exists() and any(out.iterdir()):
         raise RunError("the folder is not empty", where=str(out), fix="Name a new folder for the planted world.")
     out = out.resolve()
     building = out.with_name(f".{out.name}.unfinished")
     shutil.rmtree(building, ignore_errors=True)
-    summary = _build(building, users, days, seed, pictures_per_concept, side, slate_size, progress)
+    summary = _build(building, users, days, seed, pictures_per_concept, side, slate_size, slates, progress)
     if out.exists():
         out.rmdir()
     building.rename(out)
@@ -87,7 +87,7 @@ def write_world(
 
 def _build(
     out: Path, users: int, days: int, seed: int, pictures_per_concept: int, side: int, slate_size: int,
-    progress: Progress | None,
+    slates: int, progress: Progress | None,
 ) -> WorldSummary:  # fmt: skip
     (out / "truth").mkdir(parents=True)
     tell: Progress = progress or (lambda what, done, total: None)
@@ -117,7 +117,9 @@ def _build(
         for block, rows in enumerate(blocks_of(users)):
             browsing: Browsing = browse(people, items, days, seed, block)
             events.add(events_table(browsing, people, items, start))
-            shown: Shown = show(people, browsing, concepts, creatives, law, policy, days, slate_size, seed, block)
+            shown: Shown = show(
+                people, browsing, concepts, creatives, law, policy, days, slate_size, slates, seed, block
+            )
             first = int(counts[1])
             impressions.add(impressions_table(shown, people, concepts, creatives, policy, start, first))
             truth.add(pl.DataFrame([impression_ids(first, len(shown.chance)), pl.Series("click_chance", shown.chance)]))
@@ -127,13 +129,14 @@ def _build(
     return WorldSummary(out, users, event_count, shown_count, clicks, len(creatives.ids), clicks / shown_count)
 
 
-def _check(users: int, days: int, pictures_per_concept: int, side: int, slate_size: int) -> None:
+def _check(users: int, days: int, pictures_per_concept: int, side: int, slate_size: int, slates: int) -> None:
     faults = [
         *([f"users is {users}, must be 1 or more"] if users < 1 else []),
         *([f"days is {days}, must be {MIN_DAYS} or more"] if days < MIN_DAYS else []),
         *([f"pictures_per_concept is {pictures_per_concept}, must be 1 or more"] if pictures_per_concept < 1 else []),
         *([f"side is {side}, must be even and 64 or more"] if side < 64 or side % 2 else []),
         *([f"slate_size is {slate_size}, must be 1 to {MAX_SLATE}"] if not 1 <= slate_size <= MAX_SLATE else []),
+        *([f"slates is {slates}, must be 1 or more"] if slates < 1 else []),
     ]
     if faults:
         raise SettingsError("; ".join(faults), where="planted world", fix="Change the numbers named.")

@@ -77,7 +77,13 @@ def random_log(seed: int = 3, *, users: int = 12, events: int = 900, slates: int
         for user, hour in zip(draw.integers(users, size=slates), draw.integers(hours, size=slates), strict=True)
         for k in draw.permutation(3)[:2]
     ]
-    return Log(event_frame(rows), impression_frame(shown), concept_frame(), tiny_space())
+    seconds, named = draw.exponential(20.0, events), draw.integers(5, size=events)
+    frame = event_frame(rows).with_columns(
+        dwell_seconds=pl.Series(np.where(named < 1, np.nan, seconds), dtype=pl.Float64).fill_nan(None),
+        device=pl.Series([("phone", "desktop", "tablet", "fridge", None)[k] for k in named], dtype=pl.String),
+    )
+    impressions = impression_frame(shown).with_columns(slot=pl.int_range(pl.len(), dtype=pl.Int32) % 2)
+    return Log(frame, impressions, concept_frame(), tiny_space())
 
 
 @pytest.fixture(scope="session")

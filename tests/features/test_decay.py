@@ -111,7 +111,6 @@ def test_spans_hold_exactly_the_rows_strictly_before(
         assert groups.rows[start[k] : stop[k]].tolist() == expected
         assert groups.last_row(start, stop)[k] == (expected[-1] if expected else -1)
     assert (groups.known is not None) == (len(log) > 0 and int(code.max()).bit_length() + len(log).bit_length() > 63)
-    assert groups.distinct().tolist() == sorted({int(c) for c in code if c >= 0})
 
 
 def test_a_delay_and_a_window_shift_what_is_seen_to_the_microsecond() -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-import features.browsing
 import features.embeddings
 from contracts.settings import FeatureSettings
 from contracts.tables import Embeddings, Interests
@@ -86,11 +85,8 @@ def test_chunks_of_users_do_not_change_the_result(
 ) -> None:
     moments = log.impressions
     vectors = embeddings_at(log.events, log.space, moments, **knobs)
-    weights = interests(log.events, as_of=NOW, **knobs)
     monkeypatch.setattr(features.embeddings, "_CHUNK_ROWS", 50)
-    monkeypatch.setattr(features.browsing, "_RAGGED_ROWS", 7)
     assert np.array_equal(embeddings_at(log.events, log.space, moments, **knobs), vectors)
-    assert interests(log.events, as_of=NOW, **knobs).equals(weights)
 
 
 def test_nobody_is_zeros_and_counts_are_of_placed_events(make: Make, log: Any, knobs: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from features.directions import DIRECTIONS, direction_of
-from features.table import FEATURES
+from features.glossary import FEATURES
 from features.words import in_words
 
 TOPICS = ("running shoes",)

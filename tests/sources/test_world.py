@@ -100,6 +100,13 @@ def test_ads_come_after_some_browsing_and_never_in_the_first_days(world: Path) -
     assert 6 < slates.height / USERS < 10
 
 
+def test_fewer_slates_leave_the_browsing_as_it_was(world: Path, tmp_path: Path) -> None:
+    write_world(tmp_path / "few", USERS, DAYS, seed=1, pictures_per_concept=1, side=64, slates=1)
+    impressions = pl.read_parquet(tmp_path / "few" / "impressions.parquet")
+    assert impressions.select("user_id", "at").n_unique() == impressions["user_id"].n_unique() == USERS
+    assert (tmp_path / "few" / "events.parquet").read_bytes() == (world / "events.parquet").read_bytes()
+
+
 def test_logged_propensities_are_those_of_the_policy(shown: pl.DataFrame, truth: Truth) -> None:
     """Recomputed in plain Python, slate by slate: weight over the weights of what is left."""
     policy, concepts = LoggingPolicy(), planted_concepts()
@@ -196,6 +203,8 @@ def test_strangers_and_missing_truth_are_named(truth: Truth, tmp_path: Path) -> 
 def test_bad_numbers_are_listed_at_once_and_nothing_is_overwritten(world: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"users is 0.*days is 1.*slate_size is 40"):
         write_world(tmp_path / "bad", 0, 1, seed=1, slate_size=40)
+    with pytest.raises(SettingsError, match="slates is 0"):
+        write_world(tmp_path / "bad", 1, 4, seed=1, slates=0)
     assert not (tmp_path / "bad").exists()
     with pytest.raises(RunError, match="not empty"):
         write_world(world, 5, 5, seed=1)
