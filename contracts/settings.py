@@ -55,6 +55,9 @@ class FeatureSettings(_Frozen):
     delay_seconds: float = Field(
         default=0.0, ge=0, description="events younger than this are not yet known to the pipeline"
     )
+    space: Literal["covisits", "text"] = Field(
+        default="covisits", description="what a new item space is fitted on; text needs the extra adloom[text]"
+    )
     dimensions: int = Field(default=32, ge=2, le=512, description="dimensions of the item space")
     covisit_window: int = Field(
         default=10, ge=1, description="items at most this many places apart in a user's history co-visit"

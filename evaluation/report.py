@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from contracts.errors import DataError
 from evaluation import plots, ranker_plots, wording
+from evaluation.cold_start import by_history
 from evaluation.creatives import Figure, coverage, picture_truth
 from evaluation.logs import LoggedSlates, logged_slates
 from evaluation.quality import assortment, calibration, ranking
@@ -49,6 +50,7 @@ def build_report(data: ReportData) -> Report:
         "ranker": absent("No ranker was trained.") if data.ranker_choice is None else dict(data.ranker_choice),
         "pictures": _pictures(data),
         "creatives": _creatives(data),
+        "space": absent("No drift of the space was measured.") if data.space is None else dict(data.space),
         "intake": [asdict(table) for table in data.intake],
         "probes": [asdict(topic) for topic in data.probes],
         "funnel": [asdict(step) for step in data.funnel],
@@ -124,6 +126,7 @@ def _log_sections(data: ReportData, log: LoggedSlates | None) -> Report:
             "trust": absent(f"{reason}."),
             "estimates": absent(f"{reason}."),
             "ranking": absent(f"{reason}."),
+            "history": absent(f"{reason}."),
             "calibration": absent(f"{reason}."),
         }
     estimated, trusted = estimates(data, log), trust(data, log)
@@ -133,6 +136,7 @@ def _log_sections(data: ReportData, log: LoggedSlates | None) -> Report:
         "trust": trusted,
         "estimates": estimated,
         "ranking": ranking(data.impressions, data),
+        "history": by_history(data.impressions, data),
         "calibration": calibration(data.impressions, data),
     }
 

@@ -132,8 +132,8 @@ class ReportData:
             (model's click chance of the logged concept), expected_chance (model's click chance of the target policy's
             choice at this slot, given the logged earlier slots), and what more estimators take, see
             `evaluation.logs.logged_slates`; score, popularity, oracle (what the ranker, popularity
-            and the true click law would order the slate by; higher is better). A column that is absent or holds a null
-            takes its sections with it.
+            and the true click law would order the slate by; higher is better); history_events (events of the user
+            known at the impression). A column that is absent or holds a null takes its sections with it.
         propensities_estimated: whether `propensity` was estimated from the log afterwards: the report says so loudly, and
             the verdict is that the data cannot say.
         true_logged: the logged policy's true value, expected clicks per slate, where the world is planted.
@@ -147,6 +147,8 @@ class ReportData:
         creative_truth: user_id, concept_id, own, other, general, logged: true click chances in [0, 1], null where there
             is no such creative.
         picture_rows: what to show side by side.
+        space: how well the frozen space explains the log: version, kind, items, guests, days, shares, advice and reasons,
+            as in report.json.
         intake: one for each input file.
         probes: one for each topic that is marked sensitive.
         explained: what moves the ranker's scores: `importance` and `dependence`, as `ranking.explanations` gives them.
@@ -176,6 +178,7 @@ class ReportData:
     not_drawn: Mapping[str, str] = field(default_factory=dict)
     creative_truth: pl.DataFrame | None = None
     picture_rows: tuple[PictureRow, ...] = ()
+    space: Mapping[str, object] | None = None
     intake: tuple[IntakeTable, ...] = ()
     probes: tuple[TopicProbe, ...] = ()
     explained: Mapping[str, Any] | None = None

@@ -14,12 +14,14 @@ from contracts.settings import FeatureSettings
 from contracts.store import write_json
 from contracts.tables import Embeddings, Interests
 from features.embeddings import embeddings, embeddings_at
+from features.history_lengths import history_lengths
 from features.interests import interests
 from features.space import Space
 from features.table import ranking_table
-from flows.choose_models import choose_space
 from flows.find_candidates import Finder, spaced
 from flows.job import Job, Stage
+from flows.measure_drift import drift_of
+from flows.refit_space import choose_space, welcomed
 from flows.score_day import LARGE_DAY
 from ranking.split import boundaries
 
@@ -28,55 +30,63 @@ RECALL_USERS = 200
 
 
 def work(job: Job, folder: Path) -> None:
-    """Writes space/, interests, embeddings, concept_vectors, logged, replay, daily and facts.json."""
+    """Writes space/, interests, embeddings, concept_vectors, logged, replay, daily, drift.json and facts.json.
+
+    The log and its replay are seen by the places that new items had before the test period; today by those of now.
+    """
     events, concepts, impressions = (
         pl.read_parquet(job.run / "sources" / f"{name}.parquet") for name in ("events", "concepts", "impressions")
     )
     settings = job.settings.features
     test_from = boundaries(impressions, job.settings.ranking).test_from
-    space, origin = choose_space(
-        job.models, events, events.filter(pl.col("at") < test_from), settings, made_by=job.run_id
-    )
+    past = events.filter(pl.col("at") < test_from)
+    space, origin = choose_space(job.models, events, past, concepts, settings, made_by=job.run_id)
     space.save(folder / "space")
+    before, now = (welcomed(space, log, concepts, settings) for log in (past, events))
     as_of = last_moment(events, impressions) + dt.timedelta(microseconds=1)
     Interests.validate(interests(events, as_of=as_of, **browsing_settings(settings))).write_parquet(
         folder / "interests.parquet"
     )
-    today = embeddings(events, space, as_of=as_of, **browsing_settings(settings))
+    today = embeddings(events, now, as_of=as_of, **browsing_settings(settings))
     Embeddings.validate(today).write_parquet(folder / "embeddings.parquet")
-    concept_vectors = space.place_concepts(concepts)
-    placed = concepts.select("concept_id").with_columns(
-        vector=pl.Series(concept_vectors.tolist(), dtype=pl.List(pl.Float32))
-    )
-    placed.write_parquet(folder / "concept_vectors.parquet")
+    before_vectors, concept_vectors = (vector_table(one, concepts) for one in (before, now))
+    concept_vectors.write_parquet(folder / "concept_vectors.parquet")
 
     known: dict[str, Any] = {
         "events": pl.scan_parquet(job.run / "sources" / "events.parquet"),
         "impressions": impressions,
         "concepts": concepts,
-        "space": space,
         "settings": settings,
     }
-    ranking_table(impressions, **known).write_parquet(folder / "logged.parquet")
-    finder = Finder.of(events, impressions, concepts, placed, test_from, job.settings)
+    experience = history_lengths(events, impressions, delay_seconds=settings.delay_seconds)
+    logged = impressions.with_columns(history_events=experience)
+    ranking_table(logged, space=before, **known).write_parquet(folder / "logged.parquet")
+    finder = Finder.of(events, impressions, concepts, before_vectors, test_from, job.settings)
     moments = today.select("user_id", at=pl.lit(as_of, dtype=pl.Datetime("us", "UTC")))
     daily = finder.shortlist(moments, np.array(today["vector"].to_list(), dtype=np.float32))
     large = len(daily) > LARGE_DAY
-    (daily if large else ranking_table(daily, **known)).write_parquet(folder / "daily.parquet")
+    (daily if large else ranking_table(daily, space=now, **known)).write_parquet(folder / "daily.parquet")
     tested = impressions.filter(pl.col("at") >= test_from)
     if can_be_replayed(tested):
         slates = tested.select("user_id", "at").unique(maintain_order=True)
-        replay = finder.shortlist(slates, embeddings_at(events, space, slates, **browsing_settings(settings)))
-        ranking_table(replay, **known).write_parquet(folder / "replay.parquet")
+        replay = finder.shortlist(slates, embeddings_at(events, before, slates, **browsing_settings(settings)))
+        ranking_table(replay, space=before, **known).write_parquet(folder / "replay.parquet")
     clicks = None
     if finder.cuts:
         some = spaced(moments, RECALL_USERS)
         whole = finder.retrieval.everything(some)
         kept = daily.select("user_id", "concept_id", kept=pl.lit(True))
         whole = whole.join(kept, on=["user_id", "concept_id"], how="left").with_columns(pl.col("kept").fill_null(False))
-        ranking_table(whole, **known).write_parquet(folder / "whole.parquet")
-        clicks = finder.clicks_kept(tested, space)
+        ranking_table(whole, space=now, **known).write_parquet(folder / "whole.parquet")
+        clicks = finder.clicks_kept(tested, before)
+    write_json(folder / "drift.json", drift_of(now, events, settings))
     write_json(folder / "facts.json", facts(space, origin, as_of, test_from, today, daily, finder, clicks))
+
+
+def vector_table(space: Space, concepts: pl.DataFrame) -> pl.DataFrame:
+    """Where the concepts stand: concept_id, vector."""
+    vectors = pl.Series(space.place_concepts(concepts).tolist(), dtype=pl.List(pl.Float32))
+    return concepts.select("concept_id").with_columns(vector=vectors)
 
 
 def last_moment(*tables: pl.DataFrame) -> dt.datetime:
@@ -125,12 +135,14 @@ def facts(
 def say(folder: Path) -> str:
     """Users placed and pairs prepared."""
     known = json.loads((folder / "facts.json").read_text())
+    found = json.loads((folder / "drift.json").read_text())
+    advice = "" if found["advice"] == "keep" else f"; refit the space: {'; '.join(found['reasons'])}"
     kept = known["clicks_kept"]
     share = "none" if not kept or kept["share"] is None else f"{kept['share']:.1%}"
     cut = f", {share} of {kept['wanted']:,} later clicks among them" if kept else ""
     return (
         f"{known['users']:,} users in {known['dimensions']} dimensions (space {known['space_origin']}), "
-        f"{known['pairs']:,} pairs with {known['concepts']:,} concepts{cut}"
+        f"{known['pairs']:,} pairs with {known['concepts']:,} concepts{cut}{advice}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Turns what has been learned so far into the models that fit this data: the space, and the generator's weights."""
+"""Turns the folder of what has been learned so far into versions: which is in use, who made it, which fits a space."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import polars as pl
-
-from contracts.settings import FeatureSettings
 from contracts.store import write_json
-from features.space import Space, fit_space
 from flows.job import SHIPPED
 
 ORIGIN = "origin.json"
@@ -38,36 +34,6 @@ def versions(models: Path, kind: str) -> Iterator[Path]:
 def use_version(models: Path, kind: str, version: str) -> None:
     """Points a kind of model at a version."""
     write_json(models / kind / "in_use.json", {"version": version})
-
-
-def choose_space(
-    models: Path, events: pl.DataFrame, past: pl.DataFrame, settings: FeatureSettings, *, made_by: str
-) -> tuple[Space, str]:
-    """The first known space that explains the events, or a new one.
-
-    Args:
-        models: the user's models.
-        events: all events.
-        past: the events that a new space may be fitted on: those before the test period.
-        settings: of the features.
-        made_by: name of the run.
-
-    Returns:
-        The space, and where it is from, in words.
-    """
-    for folder in versions(models, "space"):
-        space = Space.load(folder)
-        share = space.coverage(events)
-        if share >= LEAST_COVERAGE and space.dimensions == settings.dimensions:
-            return space, "fitted here" if made_here(folder, made_by) else f"known, places {share:.0%} of the events"
-    space = fit_space(
-        past,
-        dimensions=settings.dimensions,
-        window=settings.covisit_window,
-        action_weights=settings.action_weights,
-    )
-    keep_version(models, "space", space.hash[:12], space.save, made_by=made_by)
-    return space, "fitted here"
 
 
 def keep_version(models: Path, kind: str, version: str, save: Callable[[Path], None], *, made_by: str) -> Path:

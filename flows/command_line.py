@@ -14,12 +14,20 @@ from cyclopts import Parameter
 from contracts.errors import AdloomError, DataError, SettingsError
 from contracts.settings import Settings, load_settings
 from contracts.store import write_atomically, write_json
-from flows import data_commands, experiment_commands, model_commands, train_commands
+from flows import data_commands, experiment_commands, model_commands, space_commands, train_commands
 from flows.console import Config, Json, Models, app, out
 from flows.job import MODELS, RUNS, SHIPPED, Job
 from flows.show_progress import Ticker
 
-__all__ = ["app", "data_commands", "execute", "experiment_commands", "model_commands", "train_commands"]
+__all__ = [
+    "app",
+    "data_commands",
+    "execute",
+    "experiment_commands",
+    "model_commands",
+    "space_commands",
+    "train_commands",
+]
 
 
 def execute(words: list[str]) -> int:

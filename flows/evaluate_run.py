@@ -79,6 +79,7 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
         creatives=creatives,
         not_drawn=not_drawn(run),
         picture_rows=rows,
+        space=json.loads((run / "features" / "drift.json").read_text()),
         intake=intake(run),
         probes=probe_topics(job),
         funnel=funnel(run, facts, slates, creatives),

@@ -15,6 +15,7 @@ from contracts.settings import FeatureSettings
 from features.embeddings import embeddings_at
 from features.space import Space
 from flows.build_features import browsing_settings
+from flows.refit_space import welcomed
 from generators.examples import Examples
 from generators.products import ProductBox, load_product, product_mask
 
@@ -54,7 +55,10 @@ def prepare_examples(
             where=str(data),
             fix="Add pictures.parquet (creative_id, concept_id, file), see data/README.md.",
         )
-    seen = impressions.filter(pl.col("at") < before) if before is not None else impressions
+    seen, past = impressions, events
+    if before is not None:
+        seen, past = (table.filter(pl.col("at") < before) for table in (impressions, events))
+    space = welcomed(space, past, concepts, settings)
     shown = seen.join(pictures.with_row_index("picture").select("creative_id", "picture"), on="creative_id").sort(
         "at", "user_id", "slot"
     )

@@ -98,7 +98,8 @@ def tested(log: pl.DataFrame, past: pl.DataFrame, concepts: pl.DataFrame, ranker
         ranker: the trained one.
     """
     score = ranker.score(log)
-    columns = ["impression_id", "user_id", "at", "slot", "concept_id", "creative_id", "clicked", "propensity", "policy"]
+    columns = ["impression_id", "user_id", "at", "slot", "concept_id", "creative_id", "clicked", "propensity", "policy",
+               "history_events"]  # fmt: skip
     kept = log.select(column for column in columns if column in log.columns).with_columns(
         score=score, predicted_chance=ranker.click_chance(score, log["slot"].to_numpy())
     )

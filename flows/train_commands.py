@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from rich.table import Table
 
 from contracts.errors import SettingsError
 from contracts.settings import load_settings
-from flows.console import Config, Models, app, out
+from flows.console import Config, Json, Models, app, out
 from flows.job import MODELS, RUNS, SHIPPED, Job
 from flows.show_progress import Bar
 
@@ -55,11 +57,16 @@ def train_generator(
 def train_space(
     data: Path | None = None,
     *,
+    kind: Annotated[
+        Literal["covisits", "text"] | None,
+        Parameter(name="--from", help="What to fit it on; overrides the settings. text needs adloom[text]."),
+    ] = None,
     config: Config = None,
     runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
     models: Models = MODELS,
+    as_json: Json = False,
 ) -> None:
-    """Fit a new frozen space on the co-visits of a data folder; generators must be trained for it.
+    """Fit a new frozen space, aligned to the one in use, and say what that broke; generators must be trained for it.
 
     Example: adloom train space data/shop
 
@@ -69,8 +76,15 @@ def train_space(
     """
     from flows.train_models import learn_space  # noqa: PLC0415 - slow to import
 
-    job = Job(data or SHIPPED, load_settings(config), runs, models)
-    out.print(f"Space {learn_space(job)} is in use.")
+    settings = load_settings(config)
+    if kind is not None:
+        settings = settings.model_copy(update={"features": settings.features.model_copy(update={"space": kind})})
+    told = learn_space(Job(data or SHIPPED, settings, runs, models))
+    if as_json:
+        print(json.dumps(told))
+        return
+    for line in refit_lines(told):
+        out.print(line)
 
 
 @train.command(name="ranker")
@@ -115,3 +129,29 @@ def train_ranker(
         out.print(f"The best, to paste into your settings (also in {found.settings_file}):")
         out.print(as_toml(top), markup=False)
     out.print(f"Ranker {found.choice.sentence}.")
+
+
+def refit_lines(told: dict[str, Any]) -> Iterator[str]:
+    """What a refit of the space did, for a person."""
+    yield f"Space {told['version']} is in use: {told['items']:,} items in {told['dimensions']} dimensions, from {told['kind']}."
+    if told["from"] is None:
+        return
+    if told["same"]:
+        yield "Nothing has changed: it is the space that was in use."
+        return
+    yield f"Against {told['from']}: {told['shared']:,} items shared, {told['gained']:,} new, {told['lost']:,} lost."
+    if not told["turned"]:
+        yield "Too few items are shared to turn it to where the old one stood: vectors of the two cannot be compared."
+    elif told["cosine"] is not None and told["neighbours_kept"] is not None:
+        yield (
+            f"Turned to it: shared items keep a cosine of {told['cosine']:.2f} to their old place and "
+            f"{told['neighbours_kept']:.0%} of their {told['neighbours']} nearest neighbours."
+        )
+        moved = [f"{row['item_id']} ({row['residual']:.2f})" for row in told["moved_most"][:5]]
+        yield f"Moved most (1 - cosine): {', '.join(moved)}."
+    if told["lost_items"]:
+        more = f" and {told['lost'] - len(told['lost_items']):,} more" if told["lost"] > len(told["lost_items"]) else ""
+        yield f"Lost: {', '.join(told['lost_items'])}{more}."
+    if told["generators_that_no_longer_fit"]:
+        names = ", ".join(told["generators_that_no_longer_fit"])
+        yield f"Trained in {told['from']} and not used with this space: generator {names}. Next: adloom train generator"

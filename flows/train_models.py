@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from contracts.store import digest_of
-from features.space import fit_space
 from flows.admit_rows import admitted_for_now
-from flows.choose_models import any_generator, choose_space, keep_version
+from flows.choose_models import any_generator
 from flows.job import Job
 from flows.prepare_examples import prepare_examples
+from flows.refit_space import choose_space, refit_space
 from flows.train_generator import SIDE, train_version
 from generators.training import Progress, TrainConfig
 from sources.outcome import read_table
 
 
-def learn_space(job: Job) -> str:
-    """Fits a space on all events that may be learned from and puts it in use; returns its version."""
-    features = job.settings.features
+def learn_space(job: Job) -> dict[str, Any]:
+    """Fits a space on all events that may be learned from and puts it in use; returns its version and what it broke."""
     with admitted_for_now(job) as tables:
-        events = read_table(tables, "events")
-    space = fit_space(
-        events,
-        dimensions=features.dimensions,
-        window=features.covisit_window,
-        action_weights=features.action_weights,
-    )
-    return keep_version(job.models, "space", space.hash[:12], space.save, made_by="adloom train space").name
+        events, concepts = read_table(tables, "events"), read_table(tables, "concepts")
+        refit = refit_space(job.models, events, concepts, job.settings.features, made_by="adloom train space")
+    return {"version": refit.space.hash[:12], **refit.told}
 
 
 def learn_generator(job: Job, config: TrainConfig, *, from_scratch: bool, tell: Callable[[str, int, int], None]) -> str:
@@ -36,8 +31,8 @@ def learn_generator(job: Job, config: TrainConfig, *, from_scratch: bool, tell: 
     """
     features = job.settings.features
     with admitted_for_now(job) as tables:
-        events = read_table(tables, "events")
-        space, _ = choose_space(job.models, events, events, features, made_by="adloom train generator")
+        events, concepts = read_table(tables, "events"), read_table(tables, "concepts")
+        space, _ = choose_space(job.models, events, events, concepts, features, made_by="adloom train generator")
         examples = prepare_examples(
             job.data, tables, space, features, side=SIDE, before=None, split=f"all of {job.data.name}"
         )

@@ -36,6 +36,14 @@ def _png(colour: tuple[int, int, int]) -> bytes:
 PICTURES = {"p/own": _png((200, 150, 100)), "p/general": _png((120, 120, 120))}
 
 
+SHARES = {"events_explained": 0.7, "users_explained": 0.9, "items_explained": 0.6, "mean_shift": 0.02}
+SPACE = {
+    "version": "abc123", "kind": "covisits", "items": 600, "guests": 12, "recent_days": 7, "advice": "refit",
+    "reasons": ["70% of recent events are on items of the space"], "spectrum_kept": 1.1, **SHARES,
+    "days": [{"day": f"2025-03-0{n}", "events": 10, "users": 5, "items": 4, **SHARES} for n in (1, 2)],
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def full(impressions: pl.DataFrame) -> ReportData:
     rng = np.random.default_rng(0)
@@ -45,7 +53,8 @@ def full(impressions: pl.DataFrame) -> ReportData:
         run="r1",
         settings=SETTINGS,
         simulated=True,
-        impressions=impressions,
+        impressions=impressions.with_columns(history_events=pl.int_range(pl.len()) // 9 % 14),
+        space=SPACE,
         true_logged=0.6,
         true_target=0.9,
         concept_shares=pl.DataFrame({"concept_id": ["a", "b"], "target_share": [0.9, 0.1], "logged": [5, 0]}),
@@ -318,3 +327,11 @@ def test_a_concept_that_could_not_be_drawn_is_named_with_its_reason(full: Report
     page = render_html(build_report(full), PICTURES)
     assert "1 concept could not be drawn" in page
     assert "concept c9: headline is blank. Write one." in page
+
+
+def test_the_page_shows_quality_by_history_and_whether_to_refit_the_space(full: ReportData) -> None:
+    page = render_html(build_report(full), PICTURES)
+    for words in ("What is known of whom", "10 or more", "2 to 4", "It should be refitted:", "12 newer items"):
+        assert words in page
+    kept = render_html(build_report(replace(full, space={**SPACE, "advice": "keep", "reasons": []})), PICTURES)
+    assert "It still explains the log." in kept

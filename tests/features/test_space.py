@@ -15,7 +15,8 @@ import pytest
 
 from contracts.errors import DataError, ModelError
 from contracts.seeds import stream
-from features.space import Space, fit_space
+from features.covisits import fit_space
+from features.space import Space
 
 WEIGHTS = {"view": 1.0, "cart": 3.0}
 Make = dict[str, Callable[..., Any]]

@@ -108,7 +108,7 @@ def test_the_report_says_what_the_embeddings_give_away(finished: Job) -> None:
 
 def test_a_space_learned_here_knows_no_sensitive_topic_and_nobody_who_refused(finished: Job, tmp_path: Path) -> None:
     job = Job(finished.data, finished.settings, finished.runs, tmp_path / "models")
-    version = learn_space(job)
+    version = learn_space(job)["version"]
     space = Space.load(tmp_path / "models" / "space" / version)
     assert SENSITIVE not in space.topics
     events = pl.read_parquet(finished.data / "events.parquet")
