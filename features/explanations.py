@@ -29,7 +29,7 @@ def explain_interests(
     An event with a topic adds action_weight * 2^(-(as_of - at) / half_life), over the sum of that over all events and
     topics of the user. The shares of an interest add up to its weight in the table `interests` exactly: their
     correctly rounded sum (`math.fsum`) is that number to the last bit, what rounding leaves over being given to the
-    largest of them.
+    largest of them that can take it.
 
     Args:
         events: table `events`, of the users to explain.
@@ -112,9 +112,17 @@ def _with_faded(rows: pl.DataFrame, half_life_days: float) -> pl.DataFrame:
 
 
 def _settle(shares: Floats, total: float) -> None:
-    """Gives what rounding left over to the largest share, the first, in place, until their sum is `total` exactly."""
-    for _ in range(8):
-        left = math.fsum([total, *(-share for share in shares)])
+    """Gives what rounding left over to the largest share that can take it, in place, until their sum is `total` exactly.
+
+    Args:
+        shares: >= 0, descending.
+        total: what they add up to, but for rounding.
+    """
+    for _ in range(len(shares) + 8):
         if math.fsum(shares) == total:
             return
-        shares[0] += left
+        left = math.fsum([total, *(-share for share in shares)])
+        takes = np.flatnonzero((shares + left != shares) & (shares + left >= 0))
+        if not len(takes):
+            return
+        shares[takes[0]] += left
