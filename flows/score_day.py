@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,7 @@ from features.embeddings import embeddings_at
 from features.space import Space
 from features.table import ranking_table
 from flows.job import Job
+from flows.refit_space import welcomed
 from ranking.cascade import Cascade, distil
 from ranking.frames import run_lengths
 from ranking.ranker import Ranker
@@ -62,6 +65,7 @@ class Day:
             pl.read_parquet(job.run / "sources" / f"{name}.parquet") for name in ("events", "impressions", "concepts")
         )
         space = Space.load(job.run / "features" / "space")
+        space = welcomed(space, events, concepts, job.settings.features)
         placed = pl.read_parquet(job.run / "features" / "concept_vectors.parquet")
         return cls.of(events, impressions, concepts, space, placed, job.settings)
 
@@ -146,9 +150,12 @@ def cut_replay(job: Job, cascade: Cascade, replay: pl.DataFrame) -> pl.DataFrame
     features = job.settings.features
     ids = pl.read_parquet(job.run / "features" / "concept_vectors.parquet")["concept_id"].sort()
     moments = replay.select("user_id", "at").unique(maintain_order=True)
+    events, concepts = (pl.read_parquet(job.run / "sources" / f"{name}.parquet") for name in ("events", "concepts"))
+    test_from = dt.datetime.fromisoformat(json.loads((job.run / "features" / "facts.json").read_text())["test_from"])
+    space = Space.load(job.run / "features" / "space")
     vectors = embeddings_at(
-        pl.read_parquet(job.run / "sources" / "events.parquet"),
-        Space.load(job.run / "features" / "space"),
+        events,
+        welcomed(space, events.filter(pl.col("at") < test_from), concepts, features),
         moments,
         half_life_days=features.half_life_days,
         delay_seconds=features.delay_seconds,
