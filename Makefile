@@ -53,6 +53,7 @@ test: python-is-new-enough .venv/.installed-dev lint ## install, then lint, type
 bench: .venv/.installed-dev .venv-bench/.installed ## benchmarks beside their peers (results in benchmarks/results), and the tests that take minutes
 	@$(BIN)/python -m benchmarks.intake
 	@$(BIN)/python -m benchmarks.ranking_speed
+	@$(BIN)/python -m benchmarks.ranking_quality
 	@$(BIN)/python -m benchmarks.ope_accuracy
 	@$(BIN)/python -m benchmarks.ope_speed
 	@$(BIN)/python -m benchmarks.ope_coverage

@@ -119,11 +119,11 @@ class RankingSettings(SlateSettings):
         default="lambdarank", description="learn the order inside slates, or the chance of single clicks"
     )
     rounds: int = Field(default=200, ge=1, description="boosting rounds at most")
-    leaves: int = Field(default=31, ge=2, description="leaves per tree")
-    learning_rate: float = Field(default=0.05, gt=0, le=1, description="shrinkage")
+    leaves: int = Field(default=15, ge=2, description="leaves per tree")
+    learning_rate: float = Field(default=0.03, gt=0, le=1, description="shrinkage")
     min_rows_per_leaf: int = Field(default=50, ge=1, description="rows a leaf must hold")
-    l2: float = Field(default=0.0, ge=0, description="L2 penalty on leaf values")
-    feature_share: float = Field(default=1.0, gt=0, le=1, description="share of the features that each tree may use")
+    l2: float = Field(default=50.0, ge=0, description="L2 penalty on leaf values")
+    feature_share: float = Field(default=0.5, gt=0, le=1, description="share of the features that each tree may use")
     monotone: bool = Field(
         default=True, description="the score may only rise with features that say so, see docs/features.md"
     )

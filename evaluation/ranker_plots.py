@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -95,7 +96,7 @@ def dependence(report: Section) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} %" if y > 0 else ""))
-        axes.set_title(_short(entry["feature"]), fontsize=11, color=INK, loc="left")
+        axes.set_title(fill(_short(entry["feature"]), 22), fontsize=11, color=INK, loc="left")
         axes.tick_params(labelsize=10)
         axes.grid(visible=True, color=LINE, linewidth=0.5)
     told = "; ".join(

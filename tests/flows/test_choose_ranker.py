@@ -19,7 +19,9 @@ from ranking.ranker import Ranker, train
 from ranking.split import split
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
-SETTINGS = RankingSettings(rounds=40, leaves=8, learning_rate=0.1, min_rows_per_leaf=20, threads=1)
+SETTINGS = RankingSettings(
+    rounds=40, leaves=8, learning_rate=0.1, min_rows_per_leaf=20, l2=0.0, feature_share=1.0, threads=1
+)
 
 
 def log(slates: int = 2500, *, days_later: int = 0, seed: int = 3) -> pl.DataFrame:

@@ -9,9 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from contracts.errors import DataError
 from contracts.settings import Settings, parse_settings
 from contracts.store import StageResult, tree_hashes
 from contracts.tables import EVERYONE, STAGE_TABLES
+from flows.explain_score import explain
 from flows.job import Job, Stage
 from flows.run_batch import STAGES, finished_stages, run_batch
 from ranking.policy import Policy
@@ -197,3 +199,25 @@ def test_a_drawing_stopped_halfway_ends_in_the_same_bytes(finished: Job, monkeyp
     monkeypatch.setattr(drawing, "make", whole)
     resumed = other.store.perform(stage.key(other), lambda folder: stage.work(other, folder))
     assert tree_hashes(resumed.folder / "images") == straight
+
+
+def test_a_score_is_explained_by_parts_that_sum_to_it_and_an_unknown_one_by_a_reason(finished: Job) -> None:
+    scores = pl.read_parquet(finished.run / "ranking" / "scores.parquet")
+    user, concept, score, chance = scores.row(0)
+    found = explain(finished, user, concept)
+    assert found.score == score
+    assert found.click_chance == chance
+    assert found.base + sum(one.adds for one in found.reasons) == pytest.approx(score)
+    assert all(one.words for one in found.reasons)
+    with pytest.raises(DataError, match="was not among the"):
+        explain(finished, user, "no such concept")
+    with pytest.raises(DataError, match="has no score"):
+        explain(finished, "nobody", concept)
+
+
+def test_the_report_says_which_ranker_is_used_and_what_it_goes_by(finished: Job) -> None:
+    report = json.loads((finished.run / "evaluation" / "report.json").read_text())
+    assert "is the first ranker of this space" in report["ranker"]["sentence"]
+    assert sum(one["share"] for one in report["explanations"]["importance"]) == pytest.approx(1.0)
+    assert report["calibration"]["days"]
+    assert "What the ranker goes by" in (finished.run / "evaluation" / "report.html").read_text()

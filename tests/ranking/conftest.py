@@ -56,7 +56,9 @@ def plant() -> Callable[..., Log]:
 
 @pytest.fixture(scope="session")
 def settings() -> RankingSettings:
-    return RankingSettings(rounds=60, leaves=8, learning_rate=0.1, min_rows_per_leaf=20, threads=1)
+    return RankingSettings(
+        rounds=60, leaves=8, learning_rate=0.1, min_rows_per_leaf=20, l2=0.0, feature_share=1.0, threads=1
+    )
 
 
 @pytest.fixture
