@@ -16,10 +16,13 @@ from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
 def main(learned: str, seen: str, out: str) -> None:
     """Fits each model on `learned` and recommends ten items that are not in `seen`, its histories, to each user."""
     train, histories = sp.load_npz(learned).tocsr(), sp.load_npz(seen).tocsr()
-    settings = {"factors": 64, "num_threads": 2, "random_state": 42}
+    common = {"num_threads": 2, "random_state": 42}
     models = {
-        "implicit ALS": AlternatingLeastSquares(regularization=0.05, alpha=10, iterations=20, **settings),
-        "implicit BPR": BayesianPersonalizedRanking(iterations=100, learning_rate=0.05, **settings),
+        "implicit ALS, dense": AlternatingLeastSquares(factors=32, regularization=10, alpha=1, iterations=15, **common),
+        "implicit ALS, sparse": AlternatingLeastSquares(
+            factors=64, regularization=0.05, alpha=10, iterations=20, **common
+        ),
+        "implicit BPR": BayesianPersonalizedRanking(factors=64, learning_rate=0.01, iterations=100, **common),
         "implicit item-item cosine": CosineRecommender(K=200, num_threads=2),
         "implicit item-item BM25": BM25Recommender(K=200, num_threads=2),
     }
