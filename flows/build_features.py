@@ -23,8 +23,11 @@ from flows.job import Job, Stage
 from flows.measure_drift import drift_of
 from flows.refit_space import choose_space, welcomed
 from flows.score_day import LARGE_DAY
+from ranking.propensities import estimable
 from ranking.split import boundaries
 
+ESTIMATED_PAIRS = 2_000_000
+"""Candidates of held-out slates beyond which missing propensities are not estimated."""
 RECALL_USERS = 200
 """Of so many users the ranker scores all concepts, to see what retrieval has left out."""
 
@@ -67,8 +70,8 @@ def work(job: Job, folder: Path) -> None:
     large = len(daily) > LARGE_DAY
     (daily if large else ranking_table(daily, space=now, **known)).write_parquet(folder / "daily.parquet")
     tested = impressions.filter(pl.col("at") >= test_from)
-    if can_be_replayed(tested):
-        slates = tested.select("user_id", "at").unique(maintain_order=True)
+    slates = tested.select("user_id", "at").unique(maintain_order=True)
+    if can_be_replayed(tested, len(slates) * min(job.settings.ranking.candidates, len(concepts))):
         replay = finder.shortlist(slates, embeddings_at(events, before, slates, **browsing_settings(settings)))
         ranking_table(replay, space=before, **known).write_parquet(folder / "replay.parquet")
     clicks = None
@@ -103,9 +106,13 @@ def browsing_settings(settings: FeatureSettings) -> dict[str, Any]:
     }
 
 
-def can_be_replayed(impressions: pl.DataFrame) -> bool:
-    """Whether the log carries the propensity of every choice."""
-    return "propensity" in impressions.columns and impressions["propensity"].null_count() == 0 and len(impressions) > 0
+def can_be_replayed(impressions: pl.DataFrame, pairs: int) -> bool:
+    """Whether the log carries the propensity of every choice; or of none, so that they may be estimated, which is done where
+    slates are whole and `pairs`, the most candidates they may have together, fit into memory."""
+    missing = impressions["propensity"].null_count() if "propensity" in impressions.columns else len(impressions)
+    if missing == 0:
+        return len(impressions) > 0
+    return missing == len(impressions) and pairs <= ESTIMATED_PAIRS and estimable(impressions)
 
 
 def facts(

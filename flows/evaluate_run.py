@@ -19,7 +19,7 @@ from flows.check_sources import read_counts
 from flows.draw_creatives import SET_ASIDE
 from flows.job import Job, Stage
 from flows.measure_truth import logged_value, oracle_of, picture_values, target_value
-from flows.model_slates import modelled
+from flows.model_slates import modelled, rewarded
 from flows.probe_topics import probe_topics
 from flows.show_pictures import picture_rows
 from ranking.policy import Policy
@@ -73,6 +73,7 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
         logged_policy=str(log["policy"].drop_nulls().first() or "the logged policy") if "policy" in log.columns else "",
         target_policy="the new ranker's slates",
         impressions=log,
+        propensities_estimated="propensity_estimated" in log.columns,
         concept_shares=concept_shares(run, slates),
         catalogue=catalogue(run),
         assortments=assortments(log, slates),
@@ -214,6 +215,8 @@ def evaluate_slates(job: Job, slates: pl.DataFrame) -> dict[str, Any]:
     concepts = pl.read_parquet(job.run / "sources" / "concepts.parquet")
     answers = logged_policy(log, fixed, concepts, policy=Policy(in_order)).select("impression_id", "target_propensity")
     log = log.join(answers, on="impression_id", how="left", maintain_order="left")
+    names = [feature.name for feature in features_of(job.settings.features)]
+    log = rewarded(log, slates, job.run, names, seed=job.settings.seed)
     return build_report(
         ReportData(
             name=job.data.resolve().name,
@@ -223,6 +226,7 @@ def evaluate_slates(job: Job, slates: pl.DataFrame) -> dict[str, Any]:
             simulated=Truth.exists(job.data),
             target_policy="the given slates",
             impressions=log,
+            propensities_estimated="propensity_estimated" in log.columns,
         )
     )
 

@@ -79,3 +79,48 @@ def marginal_ratios(log: pl.DataFrame, known: Floats, vectors: pl.DataFrame, see
     except ModelError:
         return None
     return pl.Series(np.maximum(model.predict(features, users), 0.0))
+
+
+def rewarded(log: pl.DataFrame, slates: pl.DataFrame, run: Path, features: Sequence[str], *, seed: int) -> pl.DataFrame:
+    """The log with predicted_chance and expected_chance for a policy that shows exactly the given slates, in order.
+
+    A click model is cross-fitted by user on the log itself. After the logged earlier slots the policy shows the first of its
+    concepts that has not stood there; expected_chance is 0 where it shows nothing. The log as it is where its moments were not
+    prepared for a replay, or it has too few users.
+
+    Args:
+        log: ranking/tested.parquet of the run. run: finished up to ranking.
+        slates: user_id, position, concept_id.
+        features: names of the ranking features.
+        seed: of the run.
+    """
+    prepared = run / "features" / "replay.parquet"
+    if not prepared.exists():
+        return log
+    known = pl.read_parquet(run / "features" / "logged.parquet").select("impression_id", *features)
+    seen = log.select("impression_id", "slot").join(known, on="impression_id", how="left", maintain_order="left")
+    users = log["user_id"].rank("dense").to_numpy().astype(np.int64)
+    columns = [*features, "slot"]
+    try:
+        model = cross_fit(matrix(seen, columns), log["clicked"].cast(pl.Float64).to_numpy(), users, seed=seed)
+    except ModelError:
+        return log
+    stood = log.select(*_SLATE, "concept_id", stood="slot")
+    places = log.select("impression_id", *_SLATE, "slot").with_columns(user=pl.Series(users))
+    next_ones = (
+        places.join(slates.select("user_id", "position", "concept_id"), on="user_id")
+        .join(stood, on=[*_SLATE, "concept_id"], how="left")
+        .filter(pl.col("stood").is_null() | (pl.col("stood") >= pl.col("slot")))
+        .sort("impression_id", "position")
+        .unique("impression_id", keep="first", maintain_order=True)
+        .join(pl.read_parquet(prepared), on=[*_SLATE, "concept_id"], how="left", maintain_order="left")
+    )
+    expected = next_ones.select("impression_id").with_columns(
+        expected_chance=pl.Series(model.predict(matrix(next_ones, columns), next_ones["user"].to_numpy()))
+    )
+    predicted = pl.Series("predicted_chance", model.predict(matrix(seen, columns), users))
+    return (
+        log.with_columns(predicted)
+        .join(expected, on="impression_id", how="left", maintain_order="left")
+        .with_columns(pl.col("expected_chance").fill_null(0.0))
+    )

@@ -13,6 +13,7 @@ from contracts.seeds import seed_of
 from contracts.settings import Settings
 from contracts.store import write_json
 from contracts.tables import Scores, Slates
+from features.glossary import features_of
 from flows.job import Job, Stage
 from flows.learn_ranker import explained, learn, rival_of
 from flows.score_day import cut_replay, score_day
@@ -21,6 +22,7 @@ from ranking.eligibility import eligible
 from ranking.floors import boosted
 from ranking.policy import Policy
 from ranking.popularity import popularity
+from ranking.propensities import estimated_propensities
 from ranking.ranker import Ranker
 from ranking.replay import logged_policy
 from ranking.slates import general_slate, sample_slates
@@ -70,6 +72,8 @@ def work(job: Job, folder: Path) -> None:
         held_out = held_out.join(
             answers.drop("predicted_chance"), on="impression_id", how="left", maintain_order="left"
         )
+        names = [feature.name for feature in features_of(job.settings.features)]
+        held_out = with_propensities(held_out, logged, pl.read_parquet(replay_file), names, job.settings.seed)
     held_out.write_parquet(folder / "tested.parquet")
     write_json(
         folder / "facts.json",
@@ -85,6 +89,21 @@ def work(job: Job, folder: Path) -> None:
             "cascade": cascade.as_json() if cascade else None,
             "slates": slates["user_id"].n_unique() - 1,
         },
+    )
+
+
+def with_propensities(
+    held_out: pl.DataFrame, logged: pl.DataFrame, candidates: pl.DataFrame, features: list[str], seed: int
+) -> pl.DataFrame:
+    """The held-out log, its propensities estimated where it has none, with propensity_estimated to say so."""
+    if "propensity" in held_out.columns and held_out["propensity"].null_count() == 0:
+        return held_out
+    rows = logged.filter(pl.col("part") == "test")
+    past = logged.filter(pl.col("part") != "test").select("concept_id")
+    found = estimated_propensities(rows, candidates, past, features, seed=seed)
+    guessed = rows.select("impression_id").with_columns(found.alias("propensity"), propensity_estimated=pl.lit(True))
+    return held_out.drop("propensity", strict=False).join(
+        guessed, on="impression_id", how="left", maintain_order="left"
     )
 
 
