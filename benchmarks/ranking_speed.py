@@ -40,8 +40,9 @@ def write_shop(folder: Path, users: int, rounds: int) -> None:
     import polars as pl
 
     from contracts.settings import load_settings
+    from features.glossary import features_of
     from features.space import fit_space
-    from features.table import features_of, ranking_table
+    from features.table import ranking_table
     from ranking.ranker import train
     from ranking.split import split
 
