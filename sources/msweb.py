@@ -70,7 +70,7 @@ def write_msweb(out: Path, *, data: Path) -> Summary:
     areas: dict[str, tuple[str, str]] = {}
     visits: dict[str, dict[str, list[str]]] = {}
     for split in ("data", "test"):
-        visits[split] = _read(data / f"anonymous-msweb.{split}", split, areas)
+        visits[split] = read_visits(data / f"anonymous-msweb.{split}", split, areas)
     topics = pl.DataFrame(
         {"item_id": list(areas), "topics": [[_topic(path)] for _, path in areas.values()]},
         schema={"item_id": pl.String, "topics": pl.List(pl.String)},
@@ -90,7 +90,7 @@ def write_msweb(out: Path, *, data: Path) -> Summary:
     return summary
 
 
-def _read(path: Path, split: str, areas: dict[str, tuple[str, str]]) -> dict[str, list[str]]:
+def read_visits(path: Path, split: str, areas: dict[str, tuple[str, str]]) -> dict[str, list[str]]:
     """Visits of each user in order; adds the areas that the file describes to `areas`."""
     visits: dict[str, list[str]] = {}
     user = ""
