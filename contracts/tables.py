@@ -101,6 +101,7 @@ class Pictures(dy.Schema):
     box_top = dy.Float64(nullable=True, min=0.0, max=1.0, description="product box, share of the height")
     box_width = dy.Float64(nullable=True, min=0.0, max=1.0, description="product box, share of the width")
     box_height = dy.Float64(nullable=True, min=0.0, max=1.0, description="product box, share of the height")
+    labelled = dy.Bool(nullable=True, description="carries a visible label that it is AI-generated, if known")
 
 
 class RejectedRows(dy.Schema):

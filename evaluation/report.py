@@ -16,6 +16,8 @@ from contracts.errors import DataError
 from evaluation import plots, ranker_plots, wording
 from evaluation.cold_start import by_history
 from evaluation.creatives import Figure, coverage, picture_truth
+from evaluation.judged import judged_section
+from evaluation.labels import labels_section
 from evaluation.logs import LoggedSlates, logged_slates
 from evaluation.quality import assortment, calibration, ranking
 from evaluation.report_data import PictureRow, ReportData
@@ -196,7 +198,11 @@ def _creatives(data: ReportData) -> Report:
         truth = {"users": found.users}
         for name in ("chances", "gains", "users_own_beats"):
             truth[name] = {kind: _figure(figure) for kind, figure in getattr(found, name).items()}
-    return {"coverage": covered, "truth": truth}
+    judged: Report = absent(data.judged) if isinstance(data.judged, str) else judged_section(
+        data.judged, data.settings, seed=data.seed, true=data.creative_truth
+    )  # fmt: skip
+    labels = labels_section(data.labels, data.settings, seed=data.seed)
+    return {"coverage": covered, "judged": judged, "truth": truth, "labels": labels}
 
 
 def _figure(figure: Figure) -> Report:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import polars as pl
 
 from contracts.settings import EvaluationSettings
+from evaluation.judged import JudgedPictures
 
 Kind = Literal["own", "other", "general", "logged"]
 
@@ -146,6 +147,8 @@ class ReportData:
         not_drawn: by concept_id, why a concept of a slate could not be drawn.
         creative_truth: user_id, concept_id, own, other, general, logged: true click chances in [0, 1], null where there
             is no such creative.
+        judged: what an independent judge expects of the pictures; or, in a sentence, why there is no judge.
+        labels: user_id, concept_id, slot, clicked, labelled of logged impressions of pictures; None: no pictures.
         picture_rows: what to show side by side.
         space: how well the frozen space explains the log: version, kind, items, guests, days, shares, advice and reasons,
             as in report.json.
@@ -177,6 +180,8 @@ class ReportData:
     creatives: pl.DataFrame | None = None
     not_drawn: Mapping[str, str] = field(default_factory=dict)
     creative_truth: pl.DataFrame | None = None
+    judged: JudgedPictures | str = "No pictures were judged."
+    labels: pl.DataFrame | None = None
     picture_rows: tuple[PictureRow, ...] = ()
     space: Mapping[str, object] | None = None
     intake: tuple[IntakeTable, ...] = ()

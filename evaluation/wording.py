@@ -16,6 +16,9 @@ KIND_TITLES = {
     "general": "The general one",
     "logged": "A logged one",
 }
+MOST_CREATIVES = 50
+"""Rows of the table of creatives on the page."""
+
 KIND_WORDS = {"own": "own", "other": "another cohort's", "general": "the general one", "logged": "a logged one"}
 
 

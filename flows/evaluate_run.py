@@ -18,17 +18,19 @@ from features.glossary import features_of
 from flows.check_sources import read_counts
 from flows.draw_creatives import SET_ASIDE
 from flows.job import Job, Stage
-from flows.measure_truth import logged_value, oracle_of, picture_values, target_value
+from flows.judge_pictures import judge_pictures
+from flows.measure_truth import logged_value, oracle_of, target_value, true_worth
 from flows.model_slates import modelled, rewarded
 from flows.probe_topics import probe_topics
 from flows.show_pictures import picture_rows
+from flows.value_pictures import as_columns, picture_values
 from ranking.policy import Policy
 from ranking.replay import logged_policy
 from sources.truth import Truth
 
 
 def work(job: Job, folder: Path) -> None:
-    """Writes report.json, report.html and, in a planted world, picture_values.parquet."""
+    """Writes report.json, report.html, judged.parquet and, in a planted world, picture_values.parquet."""
     data, pictures = collect(job, folder)
     report = build_report(data)
     write_json(folder / "report.json", report)
@@ -61,10 +63,15 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
                 seed=job.settings.seed,
             )
         at = dt.datetime.fromisoformat(facts["as_of"])
-        values = picture_values(truth, run, slates, cohorts, creatives, at)
+        placed, chances = picture_values(slates, cohorts, creatives, true_worth(truth, run, at))
+        values = as_columns(placed, chances[0])
         values.write_parquet(folder / "picture_values.parquet")
         true["creative_truth"] = values if len(values) else None
-    rows, pictures = picture_rows(job, creatives, values)
+    judged = judge_pictures(job, slates, cohorts, creatives)
+    if not isinstance(judged, str):
+        as_columns(judged.rows, judged.chances[0]).write_parquet(folder / "judged.parquet")
+    expected = None if isinstance(judged, str) else as_columns(judged.rows, judged.chances[0])
+    rows, pictures = picture_rows(job, creatives, values, expected)
     data = ReportData(
         name=job.data.resolve().name,
         run=job.run_id,
@@ -79,6 +86,8 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
         assortments=assortments(log, slates),
         creatives=creatives,
         not_drawn=not_drawn(run),
+        judged=judged,
+        labels=labels(run),
         picture_rows=rows,
         space=json.loads((run / "features" / "drift.json").read_text()),
         intake=intake(run),
@@ -98,6 +107,13 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
 def not_drawn(run: Path) -> dict[str, str]:
     """Why concepts could not be drawn, by concept_id."""
     return {row["concept_id"]: row["reason"] for row in json.loads((run / "generators" / SET_ASIDE).read_text())}
+
+
+def labels(run: Path) -> pl.DataFrame:
+    """Logged impressions of pictures, and whether the picture was labelled as AI-generated."""
+    pictures = pl.read_parquet(run / "sources" / "pictures.parquet").select("creative_id", "labelled")
+    shown = pl.read_parquet(run / "sources" / "impressions.parquet")
+    return shown.join(pictures, on="creative_id").select("user_id", "concept_id", "slot", "clicked", "labelled")
 
 
 def catalogue(run: Path) -> pl.DataFrame:
@@ -248,6 +264,7 @@ def stage_settings(settings: Settings) -> dict[str, Any]:
     return {
         "evaluation": settings.evaluation.model_dump(mode="json"),
         "ranking": settings.ranking.model_dump(mode="json"),
+        "features": settings.features.model_dump(mode="json"),
         "sensitive_topics": list(settings.sources.sensitive_topics),
     }
 
@@ -256,8 +273,8 @@ STAGE = Stage(
     name="evaluation",
     reads=("sources", "features", "ranking", "training", "generators"),
     settings=stage_settings,
-    packages=("evaluation", "ranking", "sources"),
-    libraries=("numpy", "polars", "matplotlib", "jinja2", "lightgbm"),
+    packages=("evaluation", "features", "generators", "ranking", "sources"),
+    libraries=("numpy", "polars", "matplotlib", "jinja2", "lightgbm", "torch"),
     work=work,
     say=say,
 )

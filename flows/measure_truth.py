@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from PIL import Image
 
 from contracts.seeds import stream
-from contracts.tables import GENERAL_COHORT
+from flows.value_pictures import Worth, scene
 from generators.layout import DEFAULT_BOX
 from ranking.policy import Policy
 from ranking.rollout import rolled_out
@@ -55,58 +54,15 @@ def target_value(truth: Truth, replayed: pl.DataFrame, concepts: pl.DataFrame, *
     return float(rolled_out(rows, concepts, true, policy=policy, draws=REPLICATES, rng=rng).sum(axis=1).mean())
 
 
-def picture_values(
-    truth: Truth, run: Path, slates: pl.DataFrame, cohorts: pl.DataFrame, creatives: pl.DataFrame, at: dt.datetime
-) -> pl.DataFrame:
-    """True click chances of own, another cohort's, the general and the logged pictures, per personal slate row.
+def true_worth(truth: Truth, run: Path, at: dt.datetime) -> Worth:
+    """True click chances of pictures at a moment, for `value_pictures.picture_values`."""
 
-    Only rows with a personal creative that passed its checks count; "other" is the mean over the other cohorts'
-    creatives of the concept.
+    def worth(people: pl.Series, concept: str, creative: str | None) -> Floats:
+        if creative is None:
+            return truth.oracle_scores(people, at, [concept] * len(people))[None]
+        return truth.picture_value(people, scene(run, creative), [concept], _BOX, at)[None]
 
-    Returns:
-        user_id, concept_id, own, other, general, logged; chances in [0, 1], null where there is no such picture.
-    """
-    passed = creatives.filter(pl.col("checks").list.len() == 0)
-    rows = slates.join(cohorts, on="user_id").select("user_id", "concept_id", "cohort").sort("concept_id", "user_id")
-    found = []
-    for (concept,), group in rows.group_by("concept_id", maintain_order=True):
-        drawn = passed.filter(pl.col("concept_id") == concept)
-        personal = drawn.filter(pl.col("cohort") != GENERAL_COHORT)
-        if personal.is_empty():
-            continue
-        people = group["user_id"]
-        values = {
-            int(row["cohort"]): truth.picture_value(people, scene(run, row["creative_id"]), [str(concept)], _BOX, at)
-            for row in drawn.iter_rows(named=True)
-        }
-        mine = group["cohort"].to_numpy()
-        table = np.full((len(group), 4), np.nan)
-        numbers = [cohort for cohort in values if cohort != GENERAL_COHORT]
-        stacked = np.stack([values[cohort] for cohort in numbers])  # (K, N)
-        own = np.array(numbers)[:, None] == mine[None]
-        has_own = own.any(axis=0)
-        table[has_own, 0] = (stacked * own).sum(axis=0)[has_own]
-        others = (~own).sum(axis=0)
-        some = others > 0
-        table[some, 1] = ((stacked * ~own).sum(axis=0) / np.maximum(others, 1))[some]
-        if GENERAL_COHORT in values:
-            table[:, 2] = values[GENERAL_COHORT]
-        table[:, 3] = truth.oracle_scores(people, at, [str(concept)] * len(people))
-        found.append(
-            pl.DataFrame(table, schema=["own", "other", "general", "logged"])
-            .with_columns(pl.all().fill_nan(None), user_id=people, concept_id=pl.lit(concept))
-            .filter(pl.Series(has_own))
-        )
-    columns = ["user_id", "concept_id", "own", "other", "general", "logged"]
-    if not found:
-        return pl.DataFrame(schema={name: pl.String if name.endswith("_id") else pl.Float64 for name in columns})
-    return pl.concat(found).select(columns)
-
-
-def scene(run: Path, creative_id: str) -> npt.NDArray[np.uint8]:
-    """A creative's scene with its product, without type, uint8 (1, S, S, 3)."""
-    with Image.open(run / "generators" / "scenes" / f"{creative_id}.png") as opened:
-        return np.asarray(opened.convert("RGB"), np.uint8)[None]
+    return worth
 
 
 _BOX = np.array([[DEFAULT_BOX.left, DEFAULT_BOX.top, DEFAULT_BOX.width, DEFAULT_BOX.height]])

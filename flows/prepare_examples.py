@@ -1,8 +1,9 @@
-"""Turns checked tables and their pictures into the training file of the generator."""
+"""Turns checked tables and their pictures into the training file of the generator, and whose it is."""
 
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,34 @@ from features.space import Space
 from flows.build_features import browsing_settings
 from flows.refit_space import welcomed
 from generators.examples import Examples
+from generators.judge import of_judge
 from generators.products import ProductBox, load_product, product_mask
 
 Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The generator's training file, and whose each impression is.
+
+    Attributes:
+        examples: what there is to learn from.
+        user_ids: everyone in it.
+        people: (I,) place in `user_ids` of each impression.
+    """
+
+    examples: Examples
+    user_ids: tuple[str, ...]
+    people: npt.NDArray[np.int64]
+
+    def half(self, *, judges: bool) -> Prepared | None:
+        """The impressions of the judge's users alone, or of the scorer's; None where there are none."""
+        mine = (of_judge(self.user_ids) == judges)[self.people]
+        if not mine.any():
+            return None
+        columns = ("impression_picture", "impression_user", "clicked")
+        kept = {name: getattr(self.examples, name)[mine] for name in columns}
+        return Prepared(replace(self.examples, **kept), self.user_ids, self.people[mine])
 
 
 def prepare_examples(
@@ -31,7 +57,7 @@ def prepare_examples(
     side: int,
     before: dt.datetime | None,
     split: str,
-) -> Examples:
+) -> Prepared:
     """Everything that the generator learns from: logged pictures, who saw them, who clicked.
 
     Args:
@@ -76,7 +102,7 @@ def prepare_examples(
         maintain_order="left",
     )
     pixels, masks = read_pictures(data, rows, side)
-    return Examples(
+    examples = Examples(
         pictures=pixels,
         masks=masks,
         picture_concept=rows["concept"].to_numpy().astype(np.int32),
@@ -88,6 +114,9 @@ def prepare_examples(
         space_hash=space.hash,
         split=split,
     )
+    user_ids = moments["user_id"].unique().sort()
+    people = shown["user_id"].replace_strict(user_ids, pl.int_range(len(user_ids), eager=True), return_dtype=pl.Int64)
+    return Prepared(examples, tuple(user_ids), people.to_numpy())
 
 
 def read_pictures(data: Path, rows: pl.DataFrame, side: int) -> tuple[Bytes, Bytes]:

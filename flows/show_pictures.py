@@ -17,9 +17,16 @@ ROWS = 6
 
 
 def picture_rows(
-    job: Job, creatives: pl.DataFrame, values: pl.DataFrame | None
+    job: Job, creatives: pl.DataFrame, values: pl.DataFrame | None, judged: pl.DataFrame | None
 ) -> tuple[tuple[PictureRow, ...], dict[str, bytes]]:
-    """Concepts to show side by side: the best renders of different concepts and cohorts, beside their twins."""
+    """Concepts to show side by side: the best renders of different concepts and cohorts, beside their twins.
+
+    Args:
+        job: the run.
+        creatives: its creatives.
+        values: true click chances, see `value_pictures`; None: not known.
+        judged: those expected by the judge; None: there is no judge.
+    """
     run = job.run
     passed = creatives.filter(pl.col("checks").list.len() == 0)
     about = {
@@ -39,7 +46,7 @@ def picture_rows(
     for cohort, concept in _showpieces(run, of):
         others = [other for other, name in of if name == concept and other not in (cohort, GENERAL_COHORT)]
         cells: dict[Kind, PictureCell] = {}
-        chances = _mean_chances(values, members, cohort, concept)
+        chances = _mean_chances(values if values is not None else judged, members, cohort, concept)
 
         def show(
             kind: Kind,

@@ -16,8 +16,8 @@ from contracts.store import write_json
 from features.space import Space
 from flows.choose_models import any_generator, find_generator, keep_version, made_here
 from flows.job import Job, Stage
-from flows.prepare_examples import prepare_examples
-from generators.examples import Examples, write_examples
+from flows.prepare_examples import Prepared, prepare_examples
+from generators.examples import write_examples
 from generators.taste import fit_taste, picture_features
 from generators.training import Progress, TrainConfig, train
 from generators.weights import load_weights
@@ -36,7 +36,7 @@ def work(job: Job, folder: Path) -> None:
         return
     if found is None:
         test_from = json.loads((job.run / "features" / "facts.json").read_text())["test_from"]
-        examples = prepare_examples(
+        prepared = prepare_examples(
             job.data,
             job.run / "sources",
             space,
@@ -47,7 +47,7 @@ def work(job: Job, folder: Path) -> None:
         )
         steps = job.settings.generators.first_training_steps
         found = train_version(
-            examples,
+            prepared,
             folder / "training",
             job.models,
             TrainConfig(
@@ -74,7 +74,7 @@ def work(job: Job, folder: Path) -> None:
 
 
 def train_version(
-    examples: Examples,
+    prepared: Prepared,
     folder: Path,
     models: Path,
     config: TrainConfig,
@@ -83,10 +83,12 @@ def train_version(
     start_from: Path | None = None,
     tell: Callable[[Progress], None] | None = None,
 ) -> Path:
-    """Trains the network and fits the taste model; the finished version is put in use.
+    """Trains the network and fits the scorer; the finished version is put in use.
+
+    The network learns from everybody, the scorer from its half of the users alone: the others are the judge's.
 
     Args:
-        examples: what to learn from.
+        prepared: what to learn from.
         folder: of the training's checkpoints; the same folder resumes it.
         models: where the version goes.
         config: how to train.
@@ -96,9 +98,10 @@ def train_version(
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "examples.safetensors"
-    write_examples(examples, file)
+    write_examples(prepared.examples, file)
     start = start_from / "weights" if start_from is not None else None
     result = train(file, folder, config, tell, start_from=start)
+    examples = (prepared.half(judges=False) or prepared).examples
     taste = fit_taste(
         picture_features(examples.pictures),
         user_vectors=examples.user_vectors,

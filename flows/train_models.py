@@ -33,7 +33,7 @@ def learn_generator(job: Job, config: TrainConfig, *, from_scratch: bool, tell: 
     with admitted_for_now(job) as tables:
         events, concepts = read_table(tables, "events"), read_table(tables, "concepts")
         space, _ = choose_space(job.models, events, events, concepts, features, made_by="adloom train generator")
-        examples = prepare_examples(
+        prepared = prepare_examples(
             job.data, tables, space, features, side=SIDE, before=None, split=f"all of {job.data.name}"
         )
     command = digest_of(
@@ -44,7 +44,7 @@ def learn_generator(job: Job, config: TrainConfig, *, from_scratch: bool, tell: 
         tell(f"training, loss {progress.loss:.3f}", progress.step, progress.steps)
 
     return train_version(
-        examples,
+        prepared,
         job.models / "generator.training" / command[:12],
         job.models,
         config,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,7 +138,34 @@ class Taste:
 _TENSORS = ("centre", "scale", "common", "bend", "curvature", "user_centre")
 
 
-def fit_taste(
+@dataclass(frozen=True)
+class ClickModel:
+    """The whole model of a click on a picture: a taste, the biases of C concepts, and what a matching concept adds.
+
+    Attributes:
+        taste: the appeal of looks.
+        bias: (C,) log-odds of each concept.
+        match: log-odds per unit of cos(u, concept).
+    """
+
+    taste: Taste
+    bias: Floats
+    match: float
+
+    def chances(self, user_vectors: Floats, concept: int, concept_vector: Floats, features: Floats) -> Floats:
+        """(U, P) click chance of each picture of a concept for each user, in (0, 1); the slots are averaged over."""
+        norms = np.linalg.norm(user_vectors, axis=1) * float(np.linalg.norm(concept_vector))
+        cosine = user_vectors @ concept_vector / np.maximum(norms, 1e-8)
+        odds = float(self.bias[concept]) + self.match * cosine[:, None] + self.taste.appeal(user_vectors, features)
+        return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
+
+
+def fit_taste(features: Floats, **data: Any) -> Taste:
+    """The taste of a `fit_clicks` with the same arguments."""
+    return fit_clicks(features, **data).taste
+
+
+def fit_clicks(
     features: Floats,
     *,
     user_vectors: Floats,
@@ -148,7 +176,7 @@ def fit_taste(
     clicked: npt.NDArray[np.uint8],
     space_hash: str,
     penalty: float = 3.0,
-) -> Taste:
+) -> ClickModel:
     """Fits the model by penalised maximum likelihood (L-BFGS, deterministic on one machine).
 
     Args:
@@ -156,6 +184,7 @@ def fit_taste(
         user_vectors: (U, D). concept_vectors: (C, D).
         impression_picture, impression_user, clicked: (I,).
         picture_concept: (P,) index of each picture's concept.
+        space_hash: of the space of the vectors.
         penalty: ridge penalty on W per unit variance of the user vectors, in log-likelihood units.
     """
     centre, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
@@ -188,7 +217,7 @@ def fit_taste(
         return total
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]
-    return Taste(
+    taste = Taste(
         centre=centre.astype(np.float32),
         scale=scale.astype(np.float32),
         common=common.detach().numpy(),
@@ -197,3 +226,4 @@ def fit_taste(
         user_centre=user_centre.astype(np.float32),
         space_hash=space_hash,
     )
+    return ClickModel(taste, bias.detach().numpy(), float(slope.detach()))

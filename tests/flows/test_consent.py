@@ -14,9 +14,9 @@ from contracts.settings import parse_settings
 from contracts.tables import EVERYONE
 from features.space import Space
 from flows.job import Job
+from flows.prepare_examples import Prepared
 from flows.run_batch import run_batch
 from flows.train_models import learn_space
-from generators.examples import Examples
 from generators.training import TrainConfig
 
 SENSITIVE = "gaming"
@@ -121,10 +121,10 @@ def test_a_space_learned_here_knows_no_sensitive_topic_and_nobody_who_refused(fi
 def test_a_generator_learns_from_nobody_who_refused(finished: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     import flows.train_models as training
 
-    seen: list[Examples] = []
+    seen: list[Prepared] = []
 
-    def note(examples: Examples, *args: object, **kwargs: object) -> Path:
-        seen.append(examples)
+    def note(prepared: Prepared, *args: object, **kwargs: object) -> Path:
+        seen.append(prepared)
         return Path("noted")
 
     monkeypatch.setattr(training, "train_version", note)
@@ -132,4 +132,4 @@ def test_a_generator_learns_from_nobody_who_refused(finished: Job, monkeypatch: 
     users = pl.read_parquet(finished.data / "users.parquet").filter("personalise", pl.col("adult").fill_null(True))
     impressions = pl.read_parquet(finished.data / "impressions.parquet").drop_nulls("creative_id")
     theirs = impressions.join(users, on="user_id", how="semi")
-    assert len(seen[0].clicked) == theirs.height < impressions.height
+    assert len(seen[0].examples.clicked) == theirs.height < impressions.height
