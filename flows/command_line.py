@@ -103,6 +103,7 @@ def evaluate(
     data: Path | None = None,
     *,
     run_dir: Annotated[Path | None, Parameter(name="--run", help="A finished run: its report is copied.")] = None,
+    against: Annotated[Path | None, Parameter(help="Another finished run, to compare --run with.")] = None,
     slates: Annotated[
         Path | None, Parameter(help="Your slates: user_id, position, concept_id; Parquet or CSV.")
     ] = None,
@@ -111,7 +112,7 @@ def evaluate(
     runs: Annotated[Path, Parameter(help="Where runs are.")] = RUNS,
     models: Models = MODELS,
 ) -> None:
-    """Write the offline report of a finished run, or of your own slates on a data folder's log.
+    """Write the offline report of a finished run, alone or against another, or of your own slates on a log.
 
     Example: adloom evaluate data/shop --slates mine.csv --out report
 
@@ -121,15 +122,13 @@ def evaluate(
     """
     if (run_dir is None) == (slates is None):
         raise SettingsError("give either --run or --slates", where="adloom evaluate", fix="See: adloom evaluate --help")
+    if against is not None and run_dir is None:
+        raise SettingsError("needs --run", where="--against", fix="Give both: --run A --against B.")
+    reports = {path: _finished_report(path) for path in (run_dir, against) if path is not None}
     out_dir.mkdir(parents=True, exist_ok=True)
     if run_dir is not None:
         for name in ("report.json", "report.html"):
-            source = run_dir / "evaluation" / name
-            if not source.is_file():
-                raise DataError(
-                    "there is no finished report", where=str(source), fix="Finish the run: adloom run DATA."
-                )
-            shutil.copyfile(source, out_dir / name)
+            shutil.copyfile(run_dir / "evaluation" / name, out_dir / name)
     elif slates is not None:
         from evaluation.report import render_html  # noqa: PLC0415 - slow to import
         from flows.evaluate_run import evaluate_slates  # noqa: PLC0415 - slow to import
@@ -144,3 +143,22 @@ def evaluate(
     told: dict[str, Any] = json.loads((out_dir / "report.json").read_text())
     out.print(told["verdict"]["sentence"])
     out.print(f"Report {out_dir / 'report.html'}")
+    if run_dir is not None and against is not None:
+        from evaluation.comparison import compare, render_comparison  # noqa: PLC0415 - slow to import
+
+        comparison = compare(reports[run_dir], reports[against])
+        write_json(out_dir / "comparison.json", comparison)
+        write_atomically(out_dir / "comparison.html", render_comparison(comparison).encode())
+        out.print(comparison["sentence"])
+        out.print(f"Comparison {out_dir / 'comparison.html'}")
+
+
+def _finished_report(run: Path) -> dict[str, Any]:
+    """report.json of a finished run. Raises DataError when there is none."""
+    path = run / "evaluation" / "report.json"
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        fix = "Finish the run: adloom run DATA."
+        raise DataError("there is no finished report", where=str(path), fix=fix) from error
+    return report

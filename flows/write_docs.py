@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from contracts.settings import Settings
 from contracts.tables import INPUT_TABLES, OPTIONAL_INPUTS, STAGE_TABLES
 from evaluation.ab_schema import FIELDS as ABTEST_FIELDS
+from evaluation.comparison import FIELDS as COMPARISON_FIELDS
 from evaluation.schema import FIELDS
 from features.glossary import features_markdown
 from sources.catalogue import CHECKS
@@ -28,6 +29,7 @@ def pages() -> dict[str, str]:
         "docs/checks.md": checks(),
         "docs/features.md": _MADE + "# The ranking features\n\n" + features_markdown(),
         "docs/report.md": fields("report.json", FIELDS),
+        "docs/comparison.md": fields("comparison.json", COMPARISON_FIELDS),
         "docs/abtest-fields.md": fields("abtest.json", ABTEST_FIELDS),
         "configs/default.toml": default_settings(),
     }

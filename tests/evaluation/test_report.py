@@ -20,6 +20,7 @@ from PIL import Image
 import evaluation
 from contracts.errors import DataError
 from contracts.settings import EvaluationSettings
+from evaluation.judged import JudgedPictures
 from evaluation.report import build_report, clean, render_html
 from evaluation.report_data import FunnelStep, IntakeTable, PictureCell, PictureRow, ReportData, StageTime, TopicProbe
 from evaluation.schema import FIELDS
@@ -44,6 +45,18 @@ SPACE = {
 }  # fmt: skip
 
 
+def judged_of(concepts: list[str]) -> JudgedPictures:
+    """Opinions of 30 judges, with people to try them on."""
+    rng = np.random.default_rng(1)
+    many = len(concepts)
+    rows = pl.DataFrame(
+        {"user_id": [f"u{n}" for n in range(many)], "concept_id": concepts, "cohort": 1, "creative_id": "c1"}
+    )
+    held = pl.DataFrame({"user": np.arange(90) % 30, "clicked": rng.random(90) < 0.4, "advantage": rng.normal(size=90)})
+    chances = 0.1 + 0.01 * rng.random((31, many, 4))
+    return JudgedPictures(rows, chances, users=9, impressions=99, clicks=12, held_out=held)
+
+
 @pytest.fixture(scope="module")
 def full(impressions: pl.DataFrame) -> ReportData:
     rng = np.random.default_rng(0)
@@ -61,6 +74,10 @@ def full(impressions: pl.DataFrame) -> ReportData:
         creatives=pl.DataFrame({"concept_id": ["a", "b"], "cohort": [-1, 0], "checks": [["contrast"], []]}),
         not_drawn={"c9": "concept c9: headline is blank. Write one."},
         creative_truth=pl.DataFrame({"user_id": [f"u{i % 20}" for i in range(40)], "concept_id": "a", **chances}),
+        judged=judged_of(["a"] * 20),
+        labels=impressions.select(
+            "user_id", "slot", "clicked", concept_id=pl.lit("a"), labelled=pl.int_range(pl.len()) % 3 == 0
+        ),
         picture_rows=(
             PictureRow(
                 concept_id="a",
