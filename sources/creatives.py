@@ -88,6 +88,7 @@ def pictures_table(creatives: Creatives, concepts: Concepts) -> pl.DataFrame:
             "box_top": creatives.boxes[:, 1],
             "box_width": creatives.boxes[:, 2],
             "box_height": creatives.boxes[:, 3],
+            "labelled": None,
         }
     )
 

@@ -233,6 +233,7 @@ def _pictures(films: list[int]) -> pl.DataFrame:
         concept_id=pl.col("film").cast(pl.String),
         file=pl.Series([_poster_file(film) for film in films], dtype=pl.String),
         **{f"box_{side}": pl.lit(None, dtype=pl.Float64) for side in ("left", "top", "width", "height")},
+        labelled=pl.lit(None, dtype=pl.Boolean),
     )
     return Pictures.validate(frame)
 
