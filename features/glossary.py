@@ -288,7 +288,7 @@ FEATURES = features_of(load_settings(None).features)
 _NOTES = """
 Only rows with at < t - delay_seconds are looked at, events and impressions alike; windows end there, ages run to t.
 Direction: the ranker's score may only rise (+) or fall (-) with the feature, see features/directions.py for why; blank: free.
-Columns are Float32. A cost is that of the group, over reading and sorting the log; `benchmarks/features.py` measures it.
+Columns are Float32. A cost counts the operations of the group, beside reading and sorting the log.
 
 **Slot.** The place of the row itself is not a feature: it is not known when the slate is to be made. The table carries the
 log's `slot` beside the features, and the ranker learns from it how much a place is worth (LightGBM's `position`), so that
