@@ -25,3 +25,13 @@ def direction_of(name: str) -> tuple[Direction, str]:
     """The direction of a feature and its reason; 0 and "" for a feature that may act either way."""
     fitting = [start for start in DIRECTIONS if name.startswith(start)]
     return DIRECTIONS[max(fitting, key=len)] if fitting else (0, "")
+
+
+def directions_markdown() -> str:
+    """The directions as a Markdown table, for the documentation."""
+    signs = {1: "rises", -1: "falls"}
+    rows = "".join(f"| `{start}` | {signs[sign]} | {why} |\n" for start, (sign, why) in DIRECTIONS.items() if sign)
+    return (
+        "\n## Directions\n\nWith `monotone` the ranker's score can only go one way as these features grow (by the beginning of "
+        "the name); all others are free.\n\n| features | score | why |\n|---|---|---|\n" + rows
+    )

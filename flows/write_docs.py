@@ -15,6 +15,7 @@ from contracts.tables import INPUT_TABLES, OPTIONAL_INPUTS, STAGE_TABLES
 from evaluation.ab_schema import FIELDS as ABTEST_FIELDS
 from evaluation.comparison import FIELDS as COMPARISON_FIELDS
 from evaluation.schema import FIELDS
+from features.directions import directions_markdown
 from features.glossary import features_markdown
 from sources.catalogue import CHECKS
 
@@ -27,7 +28,7 @@ def pages() -> dict[str, str]:
     return {
         "docs/data-contracts.md": data_contracts(),
         "docs/checks.md": checks(),
-        "docs/features.md": _MADE + "# The ranking features\n\n" + features_markdown(),
+        "docs/features.md": _MADE + "# The ranking features\n\n" + features_markdown() + directions_markdown(),
         "docs/report.md": fields("report.json", FIELDS),
         "docs/comparison.md": fields("comparison.json", COMPARISON_FIELDS),
         "docs/abtest-fields.md": fields("abtest.json", ABTEST_FIELDS),
