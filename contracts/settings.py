@@ -142,6 +142,7 @@ class GeneratorSettings(_Frozen):
     renders: int = Field(default=48, ge=0, description="personal pictures to draw at most; general ones come on top")
     min_cohort_users: int = Field(default=25, ge=1, description="a cohort has at least this many users")
     max_cohorts: int = Field(default=20, ge=1, description="cohorts at most")
+    way: Literal["diffusion"] = Field(default="diffusion", description="the way to draw")
     steps: int = Field(default=10, ge=1, le=1000, description="denoising steps")
     guidance: float = Field(
         default=4.0, ge=0, description="guided = null + guidance * (user - null); 1 is plain, 0 ignores the user"

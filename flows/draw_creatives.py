@@ -20,12 +20,14 @@ from flows.choose_models import any_generator
 from flows.gather_audience import Audience, describe_cohorts, gather
 from flows.job import Job, Stage
 from generators.checks import perceptual_hash
+from generators.diffusion import DiffusionPainter
 from generators.layout import SQUARE
+from generators.painters import Painter
 from generators.products import load_product
 from generators.studio import Appeal, Finished, Order, make
 from generators.taste import Taste, picture_features
 from generators.typesetter import check_copy
-from generators.weights import Generator, load_weights
+from generators.weights import load_weights
 from generators.wording import Copy
 
 Floats = npt.NDArray[np.float32]
@@ -35,10 +37,11 @@ SET_ASIDE = "set_aside.json"
 
 @dataclass(frozen=True)
 class Goods:
-    """What a concept's creatives are made of: the words, and the product's pixels or None."""
+    """What a concept's creatives are made of: the words, the product's pixels or None, and the topics."""
 
     copy: Copy
     product: npt.NDArray[np.uint8] | None
+    topics: tuple[str, ...]
 
 
 def work(job: Job, folder: Path) -> None:
@@ -55,6 +58,8 @@ def work(job: Job, folder: Path) -> None:
         shipped = any_generator(job.models)
         assert shipped is not None, "the sample's weights come with the code"
         generator, taste = load_weights(shipped / "weights", device=device_of(job)), None
+    drawing = job.settings.generators
+    painter = DiffusionPainter(generator, steps=drawing.steps, guidance=drawing.guidance)
     goods, set_aside = ready(job, concepts, slates)
     write_json(folder / SET_ASIDE, [{"concept_id": name, "reason": str(error)} for name, error in set_aside.items()])
     if not goods:
@@ -63,9 +68,11 @@ def work(job: Job, folder: Path) -> None:
     audience = gather(job, drawable, slates, taste, renders=job.settings.generators.renders if personal else 0)
     audience.users.select("user_id", pl.col("cohort").cast(pl.Int32)).write_parquet(folder / "cohorts.parquet")
     audience.renders.write_parquet(folder / "renders.parquet")
-    orders = list_orders(job, goods, audience, generator, knows_space=personal)
-    rows = draw_all(job, folder, orders, generator, appeal_of(taste))
-    Creatives.validate(creatives_table(rows, audience, generator)).write_parquet(folder / "creatives.parquet")
+    orders = list_orders(job, goods, audience, painter, knows_space=personal)
+    rows = draw_all(job, folder, orders, painter, appeal_of(taste))
+    Creatives.validate(creatives_table(rows, audience, drawing.way, painter)).write_parquet(
+        folder / "creatives.parquet"
+    )
     write_json(folder / "cohorts.json", describe_cohorts(job, audience))
 
 
@@ -94,14 +101,16 @@ def ready(job: Job, concepts: pl.DataFrame, slates: pl.DataFrame) -> tuple[dict[
         try:
             check_copy(copy, SQUARE, settings.side, font_path=settings.font_path, where=f"concept {name}")
             picture = row["product_image"]
-            goods[name] = Goods(copy, None if picture is None else load_product(job.data / picture))
+            goods[name] = Goods(
+                copy, None if picture is None else load_product(job.data / picture), tuple(row["topics"])
+            )
         except DataError as error:
             set_aside[name] = error
     return goods, set_aside
 
 
 def list_orders(
-    job: Job, goods: dict[str, Goods], audience: Audience, generator: Generator, *, knows_space: bool
+    job: Job, goods: dict[str, Goods], audience: Audience, painter: Painter, *, knows_space: bool
 ) -> list[tuple[int, str, Order]]:
     """(cohort, concept_id, order) of every picture: first the general one of each concept in a slate, then the renders."""
     vectors = dict(pl.read_parquet(job.run / "features" / "concept_vectors.parquet").iter_rows())
@@ -112,7 +121,7 @@ def list_orders(
     for cohort, concept in wanted:
         user = audience.vectors[cohort_of == cohort].mean(axis=0) if cohort != GENERAL_COHORT else None
         seed = seed_of(job.settings.seed, "creatives", concept, cohort)
-        made_of = [concept, seed, generator.weights_hash, None if user is None else user.tolist()]
+        made_of = [concept, seed, painter.weights_hash, None if user is None else user.tolist()]
         order = Order(
             name=f"{concept}-{digest_of(made_of)[:8]}",
             concept_id=concept,
@@ -121,6 +130,7 @@ def list_orders(
             product=goods[concept].product,
             copy=goods[concept].copy,
             seed=seed,
+            topics=goods[concept].topics,
         )
         orders.append((cohort, concept, order))
     return orders
@@ -138,7 +148,7 @@ def appeal_of(taste: Taste | None) -> Appeal | None:
 
 
 def draw_all(
-    job: Job, folder: Path, orders: list[tuple[int, str, Order]], generator: Generator, appeal: Appeal | None
+    job: Job, folder: Path, orders: list[tuple[int, str, Order]], painter: Painter, appeal: Appeal | None
 ) -> list[dict[str, Any]]:
     """Draws batch after batch; a batch that an interrupted attempt finished is read back instead."""
     settings = job.settings.generators
@@ -151,10 +161,8 @@ def draw_all(
         record = folder / "done" / f"{start:06d}.json"
         if not record.exists():
             finished = make(
-                generator.network,
+                painter,
                 [order for _, _, order in batch],
-                steps=settings.steps,
-                guidance=settings.guidance,
                 side=settings.side,
                 redraws=settings.redraws,
                 candidates=settings.candidates,
@@ -193,16 +201,14 @@ def keep(folder: Path, cohort: int, concept: str, finished: Finished) -> dict[st
     }
 
 
-def creatives_table(rows: list[dict[str, Any]], audience: Audience, generator: Generator) -> pl.DataFrame:
+def creatives_table(rows: list[dict[str, Any]], audience: Audience, way: str, painter: Painter) -> pl.DataFrame:
     """The creatives table; a creative's predicted click chance is its concept's mean over the slate rows it serves."""
     personal = audience.rows.group_by("cohort", "concept_id").agg(personal=pl.col("click_chance").mean())
     general = audience.rows.group_by("concept_id").agg(general=pl.col("click_chance").mean())
     schema = polars_schema(Creatives)
     return (
         pl.DataFrame(rows, schema_overrides={"checks": pl.List(pl.String)})
-        .with_columns(
-            pl.col("cohort").cast(pl.Int64), generator=pl.lit("diffusion"), weights_hash=pl.lit(generator.weights_hash)
-        )
+        .with_columns(pl.col("cohort").cast(pl.Int64), generator=pl.lit(way), weights_hash=pl.lit(painter.weights_hash))
         .join(personal, on=["cohort", "concept_id"], how="left", maintain_order="left")
         .join(general, on="concept_id", how="left", maintain_order="left")
         .with_columns(predicted_click_chance=pl.coalesce("personal", "general"))

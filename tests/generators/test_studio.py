@@ -9,21 +9,23 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from generators.diffusion import DiffusionPainter
 from generators.network import SceneNetwork
 from generators.studio import Finished, Order, make
+from generators.weights import Generator
 from generators.wording import Copy
 
 D, S = 5, 16
 
 
 @pytest.fixture(scope="module")
-def network() -> SceneNetwork:
+def painter() -> DiffusionPainter:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         shape = {"patch": 2, "channels": (32, 32), "token_width": 32, "refine": 4, "coarse": True, "even": True}
         made = SceneNetwork(dimensions=D, side=S, **shape).eval()
         torch.nn.init.normal_(made.unet.conv_out.weight, std=0.1)
-    return made
+    return DiffusionPainter(Generator(made, "weights", "space", {}), steps=2, guidance=2.0)
 
 
 def order(name: str = "one", concept_id: str = "shoes", seed: int = 1) -> Order:
@@ -35,44 +37,44 @@ def order(name: str = "one", concept_id: str = "shoes", seed: int = 1) -> Order:
     return Order(name, concept_id, user, concept, product, copy, seed)
 
 
-def drawn(network: SceneNetwork, orders: list[Order], **changes: object) -> list[Finished]:
-    arguments = {"steps": 2, "guidance": 2.0, "side": 480, "redraws": 0, **changes}
-    return make(network, orders, **arguments)  # type: ignore[arg-type]
+def drawn(painter: DiffusionPainter, orders: list[Order], **changes: object) -> list[Finished]:
+    arguments = {"side": 480, "redraws": 0, **changes}
+    return make(painter, orders, **arguments)  # type: ignore[arg-type]
 
 
-def test_a_creative_does_not_depend_on_the_company_it_is_made_in(network: SceneNetwork) -> None:
+def test_a_creative_does_not_depend_on_the_company_it_is_made_in(painter: DiffusionPainter) -> None:
     """But for the last bits of float sums, which some processors add in another order for another number of rows."""
     first, second = order("first", seed=1), order("second", "boots", seed=2)
-    together = drawn(network, [first, second])
+    together = drawn(painter, [first, second])
     for one, alone in zip(together, (first, second), strict=True):
-        apart = np.abs(np.asarray(one.image, int) - np.asarray(drawn(network, [alone])[0].image, int))
+        apart = np.abs(np.asarray(one.image, int) - np.asarray(drawn(painter, [alone])[0].image, int))
         assert apart.max() <= 2
     assert np.abs(np.asarray(together[0].image, int) - np.asarray(together[1].image, int)).max() > 20
 
 
-def test_a_concept_may_not_repeat_itself_but_may_look_like_another(network: SceneNetwork) -> None:
+def test_a_concept_may_not_repeat_itself_but_may_look_like_another(painter: DiffusionPainter) -> None:
     first, again, elsewhere = order("first"), order("again"), order("elsewhere", "boots")
-    done = drawn(network, [first, again, elsewhere])
+    done = drawn(painter, [first, again, elsewhere])
     assert "near_duplicate" not in done[0].checks + done[2].checks
     assert "near_duplicate" in done[1].checks
 
 
-def test_what_an_earlier_batch_drew_is_known(network: SceneNetwork) -> None:
+def test_what_an_earlier_batch_drew_is_known(painter: DiffusionPainter) -> None:
     from generators.checks import perceptual_hash
 
-    known = perceptual_hash(drawn(network, [order()])[0].image)
-    assert "near_duplicate" in drawn(network, [order()], known_hashes={"shoes": [known]})[0].checks
-    assert "near_duplicate" not in drawn(network, [order()], known_hashes={"boots": [known]})[0].checks
+    known = perceptual_hash(drawn(painter, [order()])[0].image)
+    assert "near_duplicate" in drawn(painter, [order()], known_hashes={"shoes": [known]})[0].checks
+    assert "near_duplicate" not in drawn(painter, [order()], known_hashes={"boots": [known]})[0].checks
 
 
-def test_one_that_fails_is_drawn_again_with_another_seed_and_keeps_its_name(network: SceneNetwork) -> None:
-    done = drawn(network, [order("first"), order("again")], redraws=2)
+def test_one_that_fails_is_drawn_again_with_another_seed_and_keeps_its_name(painter: DiffusionPainter) -> None:
+    done = drawn(painter, [order("first"), order("again")], redraws=2)
     assert done[0].order.seed == 1
     assert done[1].order.name == "again"
     assert done[1].order.seed != 1
 
 
-def test_the_scorer_keeps_the_scene_it_likes_best(network: SceneNetwork) -> None:
+def test_the_scorer_keeps_the_scene_it_likes_best(painter: DiffusionPainter) -> None:
     def light(user: npt.NDArray[np.float32] | None, scenes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         assert user is not None
         return np.asarray(scenes.mean(axis=(1, 2, 3)), np.float32)
@@ -80,7 +82,7 @@ def test_the_scorer_keeps_the_scene_it_likes_best(network: SceneNetwork) -> None
     def dark(user: npt.NDArray[np.float32] | None, scenes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return -light(user, scenes)
 
-    bright, dim = (drawn(network, [order()], candidates=4, appeal=appeal)[0].scene for appeal in (light, dark))
+    bright, dim = (drawn(painter, [order()], candidates=4, appeal=appeal)[0].scene for appeal in (light, dark))
     assert bright.mean() > dim.mean()
-    one = drawn(network, [replace(order(), seed=9)], candidates=1, appeal=light)[0]
+    one = drawn(painter, [replace(order(), seed=9)], candidates=1, appeal=light)[0]
     assert one.order.seed == 9
