@@ -207,6 +207,44 @@ class ExperimentSettings(_Frozen):
     exposure_days: int = Field(default=14, ge=2, le=90, description="days since assignment in the exposure curve")
 
 
+class LearningSettings(_Frozen):
+    """What `adloom learn` makes of reviewers' decisions."""
+
+    least_decisions: int = Field(default=30, ge=2, description="approvals and rejections before anything is learned")
+    most_kl: float = Field(
+        default=1.0, gt=0, description="nats that the looks drawn may move away from those before any feedback"
+    )
+    least_diversity: float = Field(
+        default=0.97, gt=0, le=1, description="share of the diversity of looks that must stay, see docs/feedback.md"
+    )
+    pool: int = Field(default=256, ge=32, description="scenes painted to see what looks there are")
+
+
+class ApprovalSettings(_Frozen):
+    """Approval without a person; off unless `most_error` is set."""
+
+    most_error: float | None = Field(
+        default=None, gt=0, lt=1, description="share of wrong approvals that is tolerated where people are not asked"
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="with which the bound of every stratum holds")
+    people_share: float = Field(
+        default=0.1, ge=0, le=1, description="share of the pictures approved so that people see all the same"
+    )
+
+
+class ExportSettings(_Frozen):
+    """What goes to ad platforms."""
+
+    utm: dict[str, str] = Field(
+        default={
+            "utm_source": "{platform}", "utm_medium": "display", "utm_campaign": "{run}", "utm_content": "{creative_id}",
+        },
+        description="parameters added to landing URLs; {platform}, {run}, {advertiser}, {concept_id}, {creative_id}, "
+        "{cohort} and {size} are filled in",
+    )  # fmt: skip
+    campaign: str = Field(default="Adloom {run}", min_length=1, description="campaign that the sheets put ads in")
+
+
 class Settings(_Frozen):
     """All settings of a run."""
 
@@ -217,6 +255,9 @@ class Settings(_Frozen):
     generators: GeneratorSettings = GeneratorSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     experiment: ExperimentSettings = ExperimentSettings()
+    learning: LearningSettings = LearningSettings()
+    approval: ApprovalSettings = ApprovalSettings()
+    export: ExportSettings = ExportSettings()
 
 
 def load_settings(path: Path | None) -> Settings:

@@ -24,8 +24,9 @@ from generators.diffusion import DiffusionPainter
 from generators.layout import SQUARE
 from generators.painters import Painter
 from generators.products import load_product
+from generators.scorer import Reviewed, Scorer
 from generators.studio import Appeal, Finished, Order, make
-from generators.taste import Taste, picture_features
+from generators.taste import Taste
 from generators.typesetter import check_copy
 from generators.weights import load_weights
 from generators.wording import Copy
@@ -54,10 +55,11 @@ def work(job: Job, folder: Path) -> None:
         home = job.run / "training" / "generator"
         generator = load_weights(home / "weights", space_hash=choice["space_hash"], device=device_of(job))
         taste: Taste | None = Taste.load(home, choice["space_hash"])
+        reviewed = Reviewed.load(home)
     else:
         shipped = any_generator(job.models)
         assert shipped is not None, "the sample's weights come with the code"
-        generator, taste = load_weights(shipped / "weights", device=device_of(job)), None
+        generator, taste, reviewed = load_weights(shipped / "weights", device=device_of(job)), None, None
     drawing = job.settings.generators
     painter = DiffusionPainter(generator, steps=drawing.steps, guidance=drawing.guidance)
     goods, set_aside = ready(job, concepts, slates)
@@ -68,8 +70,9 @@ def work(job: Job, folder: Path) -> None:
     audience = gather(job, drawable, slates, taste, renders=job.settings.generators.renders if personal else 0)
     audience.users.select("user_id", pl.col("cohort").cast(pl.Int32)).write_parquet(folder / "cohorts.parquet")
     audience.renders.write_parquet(folder / "renders.parquet")
-    orders = list_orders(job, goods, audience, painter, knows_space=personal)
-    rows = draw_all(job, folder, orders, painter, appeal_of(taste))
+    scorer = Scorer(taste, reviewed)
+    orders = list_orders(job, goods, audience, painter, scorer, knows_space=personal)
+    rows = draw_all(job, folder, orders, painter, scorer if scorer.knows_anything else None)
     Creatives.validate(creatives_table(rows, audience, drawing.way, painter)).write_parquet(
         folder / "creatives.parquet"
     )
@@ -110,7 +113,7 @@ def ready(job: Job, concepts: pl.DataFrame, slates: pl.DataFrame) -> tuple[dict[
 
 
 def list_orders(
-    job: Job, goods: dict[str, Goods], audience: Audience, painter: Painter, *, knows_space: bool
+    job: Job, goods: dict[str, Goods], audience: Audience, painter: Painter, scorer: Scorer, *, knows_space: bool
 ) -> list[tuple[int, str, Order]]:
     """(cohort, concept_id, order) of every picture: first the general one of each concept in a slate, then the renders."""
     vectors = dict(pl.read_parquet(job.run / "features" / "concept_vectors.parquet").iter_rows())
@@ -122,6 +125,8 @@ def list_orders(
         user = audience.vectors[cohort_of == cohort].mean(axis=0) if cohort != GENERAL_COHORT else None
         seed = seed_of(job.settings.seed, "creatives", concept, cohort)
         made_of = [concept, seed, painter.weights_hash, None if user is None else user.tolist()]
+        if scorer.reviewed is not None:
+            made_of.append(scorer.reviewed.digest)
         order = Order(
             name=f"{concept}-{digest_of(made_of)[:8]}",
             concept_id=concept,
@@ -134,17 +139,6 @@ def list_orders(
         )
         orders.append((cohort, concept, order))
     return orders
-
-
-def appeal_of(taste: Taste | None) -> Appeal | None:
-    """The scorer that keeps the best of several scenes."""
-    if taste is None:
-        return None
-
-    def appeal(user: Floats | None, scenes: npt.NDArray[np.uint8]) -> Floats:
-        return np.asarray(taste.appeal(None if user is None else user[None], picture_features(scenes))[0], np.float32)
-
-    return appeal
 
 
 def draw_all(

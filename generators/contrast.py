@@ -87,11 +87,12 @@ class Legible:
     contrasts: dict[str, float]
 
 
-def make_legible(picture: FloatPicture, boxes: Mapping[str, PixelBox]) -> Legible:
+def make_legible(picture: FloatPicture, boxes: Mapping[str, PixelBox], *, least_shade: float = 0.0) -> Legible:
     """Chooses light or dark ink, whichever needs the less visible shade, and lays that shade behind the boxes.
 
     All boxes get the same ink. The shade is dark under light ink and light under dark ink, tinted by the picture,
-    soft at its edge, and as weak as the contrast of every box allows. The picture given is not changed.
+    soft at its edge, and as weak as the contrast of every box and `least_shade` (0 to 1) allow. The picture given is not
+    changed.
 
     Raises:
         ValueError: `boxes` is empty.
@@ -101,6 +102,7 @@ def make_legible(picture: FloatPicture, boxes: Mapping[str, PixelBox]) -> Legibl
     mask = shade_mask((picture.shape[1], picture.shape[0]), list(boxes.values()))
     found = [_weakest(picture, mask, boxes, ink) for ink in (LIGHT_INK, DARK_INK)]
     ink, strength, _ = min(found, key=lambda one: (one[1] * (1.0 if one[0] == LIGHT_INK else _FOG), -one[2]))
+    strength = max(strength, least_shade)
     shaded = _shade(picture, mask, _shade_colour(picture, mask, ink), strength)
     contrasts = {name: text_contrast(_part(shaded, box), ink) for name, box in boxes.items()}
     return Legible(shaded, ink, strength, contrasts)

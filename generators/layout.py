@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from generators.products import ProductBox
@@ -133,3 +133,23 @@ PORTRAIT = Layout(
 
 LAYOUTS = {layout.name: layout for layout in (SQUARE, SQUARE_SPLIT, SQUARE_CENTRED, LANDSCAPE, PORTRAIT)}
 """All layouts by name; "square" is the default."""
+
+
+_MARGIN = 0.02  # of a product that was made larger
+
+
+def with_product(layout: Layout, scale: float) -> Layout:
+    """The layout with its product's box up to `scale` times as large, as far as margins, button and copy allow.
+
+    It grows to the right, down, and, where the copy stands above it, up by at most a fifth of the copy's height.
+    """
+    if scale == 1.0:
+        return layout
+    box, text = layout.product, layout.text
+    right, bottom = min(box.left + box.width * scale, 1 - _MARGIN), min(box.bottom + box.height * (scale - 1) / 2, 0.97)
+    height = box.height * scale
+    if text.bottom > box.top:
+        return replace(layout, product=ProductBox(box.left, box.top, right - box.left, bottom - box.top))
+    top = max(bottom - height, box.top - 0.2 * (text.bottom - text.top))
+    moved = replace(text, bottom=text.bottom - (box.top - top))
+    return replace(layout, product=ProductBox(box.left, top, right - box.left, bottom - top), text=moved)

@@ -11,14 +11,14 @@ from PIL import Image
 
 from contracts.seeds import seed_of
 from generators.checks import check_creative, perceptual_hash
-from generators.layout import SQUARE
+from generators.layout import SQUARE, with_product
 from generators.painters import Floats, Painter, SceneRequest
 from generators.products import Pixels
 from generators.typesetter import typeset
 from generators.wording import Copy
 
-Appeal = Callable[[Floats | None, Pixels], Floats]
-"""(D,) a user or None, and scenes (N, S, S, 3), into (N,) how much each is expected to please."""
+Appeal = Callable[["Order", Pixels], Floats]
+"""An order, and candidate scenes (N, S, S, 3) for it, into (N,) of which the largest is kept."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Order:
         copy: the words.
         seed: of the scene and the film grain.
         topics: of the concept, for ways to draw that read text.
+        plate: least opacity of the shade behind the type, 0 to 1.
+        product_scale: of the product in the layout, see `layout.with_product`.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Order:
     copy: Copy
     seed: int
     topics: tuple[str, ...] = ()
+    plate: float = 0.0
+    product_scale: float = 1.0
 
     def scene(self) -> SceneRequest:
         """The scene that this creative needs."""
@@ -129,7 +133,7 @@ def choose(
     kept = []
     for index, order in enumerate(orders):
         own = slice(index * candidates, (index + 1) * candidates)
-        best = own.start + int(appeal(order.user, scenes[own]).argmax())
+        best = own.start + int(appeal(order, scenes[own]).argmax())
         kept.append((tried[best], scenes[best]))
     return kept
 
@@ -138,15 +142,17 @@ def finish(
     order: Order, scene: Pixels, *, side: int, hashes: Collection[int], font_path: Path | None = None
 ) -> Finished:
     """Sets product and type on a scene, and checks the result."""
+    layout = with_product(SQUARE, order.product_scale)
     image, report = typeset(
         scene,
         order.product,
         order.copy,
-        SQUARE,
+        layout,
         side,
         seed=order.seed % 2**32,
+        plate=order.plate,
         font_path=font_path,
         where=f"creative {order.name}",
     )
-    failed = check_creative(image, order.product, report, SQUARE, known_hashes=hashes)
+    failed = check_creative(image, order.product, report, layout, known_hashes=hashes)
     return Finished(order, scene, image, tuple(failed))

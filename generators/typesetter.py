@@ -73,6 +73,7 @@ def typeset(
     *,
     scene_box: ProductBox = DEFAULT_BOX,
     seed: int = 0,
+    plate: float = 0.0,
     font_path: Path | None = None,
     where: str = "concept",
 ) -> tuple[Image.Image, TypesetReport]:
@@ -86,6 +87,7 @@ def typeset(
         size: width and height in pixels, or the width; None is the layout's own.
         scene_box: where the scene was painted around the product.
         seed: of the film grain.
+        plate: least strength of the shade behind the type, 0 to 1; more where the contrast needs it.
         font_path: one font for all type, instead of the shipped Inter.
         where: names the concept in errors.
 
@@ -105,7 +107,7 @@ def typeset(
     placed = fit_product(product, layout.product, canvas_size) if product is not None else None
     if placed is not None:
         picture = ground(picture, *placed)
-    legible = make_legible(add_grain(picture, seed), plan.boxes())
+    legible = make_legible(add_grain(picture, seed), plan.boxes(), least_shade=plate)
     finished = np.round(_set_type(legible.picture, plan, legible.ink, button)).astype(np.uint8)
     if placed is not None:
         finished = composite(finished, *placed)  # last, so that nothing can touch it

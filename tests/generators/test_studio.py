@@ -75,12 +75,12 @@ def test_one_that_fails_is_drawn_again_with_another_seed_and_keeps_its_name(pain
 
 
 def test_the_scorer_keeps_the_scene_it_likes_best(painter: DiffusionPainter) -> None:
-    def light(user: npt.NDArray[np.float32] | None, scenes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        assert user is not None
+    def light(wanted: Order, scenes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        assert wanted.user is not None
         return np.asarray(scenes.mean(axis=(1, 2, 3)), np.float32)
 
-    def dark(user: npt.NDArray[np.float32] | None, scenes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return -light(user, scenes)
+    def dark(wanted: Order, scenes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return -light(wanted, scenes)
 
     bright, dim = (drawn(painter, [order()], candidates=4, appeal=appeal)[0].scene for appeal in (light, dark))
     assert bright.mean() > dim.mean()
