@@ -26,7 +26,7 @@ class Reason(StrEnum):
     label: str
     description: str
 
-    def __new__(cls, value: str, key: str, description: str) -> Reason:
+    def __new__(cls, value: str, key: str = "", description: str = "") -> Reason:
         """A member whose value is its code."""
         member = str.__new__(cls, value)
         member._value_ = value

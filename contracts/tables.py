@@ -7,6 +7,8 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
+from contracts.decisions import COMMENT_LIMIT, Kind, Reason, Role
+
 EVERYONE = "*"
 """The user_id of the general slate: what people get who are unknown or did not consent."""
 
@@ -170,6 +172,30 @@ class Creatives(dy.Schema):
     )
 
 
+class Decisions(dy.Schema):
+    """What reviewers said, one row each, in order; nothing is changed or removed afterwards. Made by review."""
+
+    decision_id = dy.Int64(min=1, primary_key=True, description="key; later decisions have larger ones")
+    at = _instant("when, UTC microseconds")
+    reviewer = _name("who")
+    role = dy.String(check=lambda c: c.is_in(list(Role)), description="role then: one of " + ", ".join(Role))
+    run_id = _name("run of the creative")
+    creative_id = _name("on which creative; of a pair, the preferred one")
+    file_hash = dy.String(regex=r"^[0-9a-f]{64}$", description="sha256 of the picture that was seen")
+    kind = dy.String(check=lambda c: c.is_in(list(Kind)), description="one of " + ", ".join(Kind))
+    reason = dy.String(
+        nullable=True,
+        check=lambda c: c.is_in(list(Reason)),
+        description="of a rejection: one of " + ", ".join(Reason),
+    )
+    rating = dy.Int32(nullable=True, min=1, max=5, description="of a rating, 5 is best")
+    comment = dy.String(nullable=True, max_length=COMMENT_LIMIT, description="what was written")
+    other_creative_id = dy.String(nullable=True, description="of a pair, the one that was not preferred; same run")
+    other_file_hash = dy.String(nullable=True, regex=r"^[0-9a-f]{64}$", description="sha256 of that one's picture")
+    undoes = dy.Int64(nullable=True, description="of an undo, the decision that no longer counts")
+    batch = dy.String(nullable=True, description="decisions made together share it")
+
+
 INPUT_TABLES: dict[str, type[dy.Schema]] = {
     "events": Events,
     "concepts": Concepts,
@@ -189,6 +215,7 @@ STAGE_TABLES: dict[str, type[dy.Schema]] = {
     "scores": Scores,
     "slates": Slates,
     "creatives": Creatives,
+    "decisions": Decisions,
 }
 
 

@@ -15,7 +15,7 @@ from contracts.store import file_hash
 from flows.write_docs import pages
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("contracts", "sources", "features", "ranking", "generators", "evaluation", "flows")
+PACKAGES = ("contracts", "sources", "features", "ranking", "generators", "evaluation", "review", "flows")
 SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 

@@ -1,0 +1,1 @@
+"""Run folders into pages, and what people say of the pictures into a log of decisions."""

@@ -1,0 +1,1 @@
+"""Older review databases into today's."""
