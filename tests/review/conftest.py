@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,17 +18,13 @@ _SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """URL of a server of our own on loopback, without a database name; skips where PostgreSQL is not installed."""
     if not _SERVERS:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     binaries = _SERVERS[-1].parent
     as_owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    home = tmp_path_factory.mktemp("postgresql")
-    for folder in (home, *list(home.parents)[:2]):
-        folder.chmod(0o755)
-    data = home / "data"
-    data.mkdir()
+    data = Path(tempfile.mkdtemp(prefix="adloom-postgresql-"))
     if as_owner:
         shutil.chown(data, "postgres")
     subprocess.run([*as_owner, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "adloom", "--no-sync"],
@@ -44,6 +41,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"postgresql+psycopg://adloom@127.0.0.1:{port}"
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], check=False, capture_output=True, cwd="/")
+        shutil.rmtree(data, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,0 +1,281 @@
+"""Turns a folder of runs into creatives that can be looked up, filtered and shown, always as the files are now."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from contracts.errors import AdloomError, RunError
+from contracts.run_creatives import REDRAWN, run_creatives
+from contracts.store import MANIFEST, file_hash
+from contracts.tables import GENERAL_COHORT
+from review.decisions import Subject
+
+CHECK_SECONDS = 3.0
+"""Run folders are looked at again when the last look is older."""
+
+PREPARED = "review"
+"""Folder in a run with what was worked out for the pages: controls.parquet, controls/, reasons.parquet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Creative:
+    """A creative and what the pages say of it.
+
+    Attributes:
+        file: its picture, relative to the run. file_hash: sha256 as it is now; empty: there is no such file.
+        chance: predicted click chance in [0, 1]; None: not known.
+        interests: of its cohort, the strongest first. cohort_users: people in it.
+        extra_clicks: expected of drawing it, when it is a personal one.
+        replaces: the creative it was drawn again for.
+    """
+
+    run_id: str
+    creative_id: str
+    concept_id: str
+    cohort: int
+    generator: str
+    weights_hash: str
+    seed: int
+    file: str
+    file_hash: str
+    checks: tuple[str, ...]
+    chance: float | None
+    topics: tuple[str, ...]
+    advertiser: str
+    headline: str
+    body: str
+    call_to_action: str
+    landing_url: str
+    sensitive: bool
+    interests: tuple[str, ...]
+    cohort_users: int
+    extra_clicks: float | None
+    replaces: str | None
+    reasons: tuple[str, ...]
+    scene: str
+
+    @property
+    def subject(self) -> Subject:
+        """What its standing depends on."""
+        return Subject(self.run_id, self.creative_id, self.file_hash, self.sensitive)
+
+    @property
+    def audience(self) -> str:
+        """For whom, in words."""
+        if self.cohort == GENERAL_COHORT:
+            return "general"
+        return f"cohort {self.cohort}" + (f": {', '.join(self.interests)}" if self.interests else "")
+
+    @property
+    def alt(self) -> str:
+        """What a person who does not see the picture is told."""
+        return f"Ad of {self.advertiser}: {self.headline}, for {self.audience}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's creatives, and the tables beside them where the run has them."""
+
+    run_id: str
+    folder: Path
+    creatives: tuple[Creative, ...]
+    made_at: float
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+    @cached_property
+    def by_id(self) -> dict[str, Creative]:
+        """Creatives by id."""
+        return {one.creative_id: one for one in self.creatives}
+
+    def rows(self, table: str, **equal: object) -> list[dict[str, Any]]:
+        """Rows of a table in which every named column has the value; none where the run has no such table."""
+        frame = self.tables.get(table)
+        if frame is None or not set(equal) <= set(frame.columns):
+            return []
+        return frame.filter(
+            pl.lit(value=True).and_(*(pl.col(name) == value for name, value in equal.items()))
+        ).to_dicts()
+
+
+class Shelf:
+    """Every run below a folder. Asked again, it notices new, changed, half-written and replaced files."""
+
+    def __init__(self, runs: Path) -> None:
+        self.folder = runs
+        self.problems: dict[str, str] = {}
+        self._runs: dict[str, tuple[object, Run]] = {}
+        self._hashes: dict[Path, tuple[tuple[int, int, int], str]] = {}
+        self._lock = threading.Lock()
+        self._looked_at = 0.0
+
+    def runs(self) -> list[Run]:
+        """The runs that can be shown, the newest first; `problems` says of the others why not."""
+        with self._lock:
+            if time.monotonic() - self._looked_at > CHECK_SECONDS:
+                self._look()
+                self._looked_at = time.monotonic()
+            return sorted((run for _, run in self._runs.values()), key=lambda run: (-run.made_at, run.run_id))
+
+    def run(self, run_id: str) -> Run:
+        """One run. Raises RunError when there is none of this name."""
+        for run in self.runs():
+            if run.run_id == run_id:
+                return run
+        fix = self.problems.get(run_id, "Go back to the gallery and choose another.")
+        raise RunError("there is no such run", where=run_id[:80], fix=fix)
+
+    def creative(self, run_id: str, creative_id: str) -> Creative:
+        """One creative, with the hash of its picture as it is at this moment. Raises RunError when there is none."""
+        run = self.run(run_id)
+        one = run.by_id.get(creative_id)
+        if one is None:
+            fix = "The run was drawn again without it. Go back to the gallery."
+            raise RunError("there is no such creative", where=f"{run_id} {creative_id[:80]}", fix=fix)
+        return replace(one, file_hash=self._hash(run.folder / one.file, None, 0))
+
+    def _look(self) -> None:
+        self.problems = {}
+        found: dict[str, tuple[object, Run]] = {}
+        try:
+            folders = sorted(path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        except OSError as error:
+            self.problems[str(self.folder)] = f"cannot be read ({error.strerror}). Run first: adloom run DATA."
+            folders = []
+        for folder in folders:
+            if not (folder / "generators" / MANIFEST).is_file():
+                self.problems[folder.name] = "its creatives are not finished; the batch is running, or was stopped."
+                continue
+            try:
+                mark = _mark(folder)
+                held = self._runs.get(folder.name)
+                run = held[1] if held is not None and held[0] == mark else read_run(folder)
+                found[folder.name] = (mark, self._hashed(run))
+            except (AdloomError, OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+                self.problems[folder.name] = f"cannot be read ({' '.join(str(error).split())[:200]})."
+        self._runs = found
+
+    def _hashed(self, run: Run) -> Run:
+        """The run with every picture's hash as the file is now."""
+        known: dict[str, tuple[dict[str, str], int]] = {}
+        creatives, changed = [], False
+        for one in run.creatives:
+            part = "generators" if one.file.startswith("generators/") else str(Path(one.file).parents[-3])
+            if part not in known:
+                known[part] = _written(run.folder / part)
+            outputs, written_at = known[part]
+            value = self._hash(run.folder / one.file, outputs.get(one.file.removeprefix(part + "/")), written_at)
+            changed = changed or value != one.file_hash
+            creatives.append(one if value == one.file_hash else replace(one, file_hash=value))
+        return replace(run, creatives=tuple(creatives)) if changed else run
+
+    def _hash(self, path: Path, promised: str | None, written_at: int) -> str:
+        """Of a file; what the manifest promises counts while the file has not been touched since it was written."""
+        try:
+            about = path.stat()
+            mark = (about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+            held = self._hashes.get(path)
+            if held is None or held[0] != mark:
+                value = promised if promised and about.st_ctime_ns <= written_at else file_hash(path)
+                held = self._hashes[path] = (mark, value)
+            return held[1]
+        except OSError:
+            return ""
+
+
+def _written(folder: Path) -> tuple[dict[str, str], int]:
+    """The hashes that a stage's manifest promises, and when it was written (nanoseconds)."""
+    path = folder / MANIFEST
+    try:
+        outputs: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["outputs"]
+        return outputs, path.stat().st_ctime_ns
+    except (OSError, ValueError, KeyError):
+        return {}, 0
+
+
+def _mark(folder: Path) -> object:
+    """Changes when the run's creatives, or what was prepared for the pages, do."""
+    watched = [
+        folder / "generators" / MANIFEST,
+        folder / REDRAWN,
+        folder / PREPARED / MANIFEST,
+        folder / "sources" / MANIFEST,
+    ]
+    return tuple((path.stat().st_mtime_ns, path.stat().st_ino) if path.exists() else None for path in watched)
+
+
+def read_run(folder: Path) -> Run:
+    """A run's creatives with words of their concepts and cohorts; the hashes of files are filled in later.
+
+    Raises:
+        RunError, OSError, ValueError, PolarsError: the run is half written or damaged.
+    """
+    creatives = run_creatives(folder)
+    concepts = {row["concept_id"]: row for row in pl.read_parquet(folder / "sources" / "concepts.parquet").to_dicts()}
+    cohorts = {row["cohort"]: row for row in json.loads((folder / "generators" / "cohorts.json").read_text())}
+    renders = folder / "generators" / "renders.parquet"
+    extra = {}
+    if renders.is_file():
+        rows = pl.read_parquet(renders).select("cohort", "concept_id", "expected_extra_clicks").iter_rows()
+        extra = {(cohort, concept): value for cohort, concept, value in rows}
+    found = []
+    for row in creatives.iter_rows(named=True):
+        concept = concepts.get(row["concept_id"], {})
+        cohort = cohorts.get(row["cohort"], {})
+        found.append(
+            Creative(
+                run_id=folder.name,
+                creative_id=row["creative_id"],
+                concept_id=row["concept_id"],
+                cohort=row["cohort"],
+                generator=row["generator"],
+                weights_hash=row["weights_hash"],
+                seed=row["seed"],
+                file=row["file"],
+                file_hash="",
+                checks=tuple(row["checks"]),
+                chance=row["predicted_click_chance"],
+                topics=tuple(concept.get("topics", ())),
+                advertiser=concept.get("advertiser", "?"),
+                headline=row["headline"] or next(iter(concept.get("headline", ())), row["concept_id"]),
+                body=concept.get("body") or "",
+                call_to_action=concept.get("call_to_action") or "",
+                landing_url=concept.get("landing_url") or "",
+                sensitive=concept.get("sensitive", True),
+                interests=tuple(cohort.get("interests", ())),
+                cohort_users=cohort.get("users", 0),
+                extra_clicks=extra.get((row["cohort"], row["concept_id"])),
+                replaces=row["replaces"],
+                reasons=tuple(row["reasons"] or ()),
+                scene=row["scene"],
+            )
+        )
+    made_at = (folder / "generators" / MANIFEST).stat().st_mtime
+    return Run(folder.name, folder, tuple(found), made_at, _tables(folder, _OPTIONAL))
+
+
+_OPTIONAL = {
+    "renditions": "generators/renditions.parquet",
+    "checks": "generators/creative_checks.parquet",
+    "controls": f"{PREPARED}/controls.parquet",
+    "reasons": f"{PREPARED}/reasons.parquet",
+    "judged": "evaluation/judged.parquet",
+}
+
+
+def _tables(folder: Path, paths: dict[str, str]) -> dict[str, pl.DataFrame]:
+    present = {name: folder / path for name, path in paths.items() if (folder / path).is_file()}
+    return {name: pl.read_parquet(path, glob=False, memory_map=False) for name, path in present.items()}
+
+
+def siblings(run: Run, one: Creative) -> Iterable[Creative]:
+    """Other creatives of the same concept, in the run's order."""
+    return (other for other in run.creatives if other.concept_id == one.concept_id and other is not one)
