@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -95,6 +96,21 @@ class Run:
     def by_id(self) -> dict[str, Creative]:
         """Creatives by id."""
         return {one.creative_id: one for one in self.creatives}
+
+    @cached_property
+    def facets(self) -> dict[str, Counter[str]]:
+        """How many creatives have each value that can be filtered by."""
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        for one in self.creatives:
+            found["concept"][one.concept_id] += 1
+            found["topic"].update(one.topics)
+            found["generator"][one.generator] += 1
+            found["check"].update(one.checks or ("passed",))
+            found["check"]["failed"] += bool(one.checks)
+            found["cohort"]["general" if one.cohort == GENERAL_COHORT else "personal"] += 1
+            if one.cohort != GENERAL_COHORT:
+                found["cohort"][str(one.cohort)] += 1
+        return found
 
     def rows(self, table: str, **equal: object) -> list[dict[str, Any]]:
         """Rows of a table in which every named column has the value; none where the run has no such table."""

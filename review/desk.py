@@ -1,0 +1,162 @@
+"""Turns a runs folder and a database into everything a page needs: who asks, what there is, where it stands."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy import delete, insert, select
+from starlette.datastructures import FormData
+
+from contracts.decisions import Reason, Role, Status
+from contracts.errors import DataError
+from contracts.redraw_jobs import StartRedraw
+from review.access import Caller, ForbiddenError, Gate, same_token
+from review.accounts import Accounts
+from review.database import Database
+from review.decisions import DecisionLog
+from review.filters import SORTS, STATUSES, Filter, Selection, Shown
+from review.filters import select as select_creatives
+from review.pictures import Thumbnails
+from review.schema import VIEWS
+from review.shelf import Shelf
+
+ALL_RUNS = "*"
+_HERE = Path(__file__).parent
+_STATIC = hashlib.sha256(b"".join(path.read_bytes() for path in sorted((_HERE / "static").iterdir()))).hexdigest()[:10]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the pages work with; one a process."""
+
+    shelf: Shelf
+    log: DecisionLog
+    accounts: Accounts
+    gate: Gate
+    thumbnails: Thumbnails
+    database: Database
+    start_redraw: StartRedraw | None = None
+
+    def settled(self, wanted: Filter) -> Filter:
+        """The filter with the newest run where it names none."""
+        runs = self.shelf.runs()
+        return wanted if wanted.run or not runs else replace(wanted, run=runs[0].run_id)
+
+    def select(self, wanted: Filter) -> Selection:
+        """What a settled filter shows."""
+        runs = [run for run in self.shelf.runs() if wanted.run in {ALL_RUNS, run.run_id}]
+        creatives = [one for run in runs for one in run.creatives]
+        return select_creatives(creatives, self.log.standings(one.subject for one in creatives), wanted)
+
+    def one(self, run_id: str, creative_id: str) -> Shown:
+        """A creative as it is at this moment, and where it stands."""
+        creative = self.shelf.creative(run_id, creative_id)
+        return creative, self.log.standings([creative.subject])[0]
+
+    def views(self, owner: str) -> list[tuple[str, str]]:
+        """(name, query) of the owner's saved views."""
+        with self.database.reading() as connection:
+            rows = connection.execute(
+                select(VIEWS.c.name, VIEWS.c.query).where(VIEWS.c.owner == owner).order_by(VIEWS.c.name)
+            )
+            return [(row.name, row.query) for row in rows]
+
+    def keep_view(self, owner: str, name: str, query: str | None) -> None:
+        """Saves a view under a name; without a query, forgets it."""
+        if not 0 < len(name) <= 60:
+            raise DataError("a view needs a name of 1 to 60 characters", where="saved view", fix="Give it one.")
+        with self.database.writing() as connection:
+            connection.execute(delete(VIEWS).where(VIEWS.c.owner == owner, VIEWS.c.name == name))
+            if query is not None:
+                connection.execute(insert(VIEWS).values(owner=owner, name=name, query=query[:2000]))
+
+
+def desk_of(request: Request) -> Desk:
+    """The process's desk."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+DeskNow = Annotated[Desk, Depends(desk_of)]
+
+
+def caller_of(request: Request, desk: DeskNow) -> Caller:
+    """Who asks."""
+    return desk.gate.caller(request)
+
+
+Viewer = Annotated[Caller, Depends(caller_of)]
+
+
+async def form_of(request: Request) -> FormData:
+    """The fields of a post."""
+    return await request.form(max_files=0, max_fields=2000)
+
+
+Form = Annotated[FormData, Depends(form_of)]
+
+
+def reviewer_of(caller: Viewer, form: Form) -> Caller:
+    """Who posts; the CSRF token fits, and they may decide."""
+    same_token(text(form, "csrf"), caller.csrf)
+    need(caller, Role.REVIEWER)
+    return caller
+
+
+Reviewer = Annotated[Caller, Depends(reviewer_of)]
+
+
+def need(caller: Caller, role: Role) -> None:
+    """Raises ForbiddenError when somebody's role is below the one needed."""
+    if not caller.may(role):
+        raise ForbiddenError(
+            f"this needs the role {role}, yours is {caller.role}",
+            where=caller.name,
+            fix="Nothing was recorded. Ask whoever keeps the accounts.",
+        )
+
+
+def text(form: FormData, name: str) -> str:
+    """A field of a form; empty where there is none."""
+    value = form.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+_PAGES = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_PAGES.globals.update(
+    static=f"?v={_STATIC}", Reason=Reason, Role=Role, Status=Status, SORTS=SORTS, STATUSES=STATUSES, ALL_RUNS=ALL_RUNS
+)
+_PAGES.filters["moment"] = lambda at: f"{at:%Y-%m-%d %H:%M}"
+_PAGES.filters["percent"] = lambda share: "–" if share is None else f"{100 * share:.1f} %"
+_PAGES.filters["words"] = lambda name: name.replace("_", " ")
+
+
+def page(name: str, caller: Caller | None, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:
+    """A page from its template."""
+    return HTMLResponse(_PAGES.get_template(name).render(caller=caller, **values), status)
+
+
+def answer(request: Request, said: dict[str, Any], onward: str) -> Response:
+    """To a script: JSON; to a form: the next page, inside these pages only."""
+    if wants_json(request):
+        return JSONResponse(said)
+    safe = onward.startswith("/") and not onward.startswith(("//", "/\\"))
+    return RedirectResponse(onward if safe else "/", 303)
+
+
+def wants_json(request: Request) -> bool:
+    """Whether a script asks."""
+    return "application/json" in request.headers.get("accept", "")
