@@ -14,7 +14,14 @@ from cyclopts import Parameter
 from contracts.errors import AdloomError, DataError, SettingsError
 from contracts.settings import Settings, load_settings
 from contracts.store import write_atomically, write_json
-from flows import data_commands, experiment_commands, model_commands, space_commands, train_commands
+from flows import (
+    data_commands,
+    experiment_commands,
+    model_commands,
+    review_commands,
+    space_commands,
+    train_commands,
+)
 from flows.console import Config, Json, Models, app, out
 from flows.job import MODELS, RUNS, SHIPPED, Job
 from flows.show_progress import Ticker
@@ -25,6 +32,7 @@ __all__ = [
     "execute",
     "experiment_commands",
     "model_commands",
+    "review_commands",
     "space_commands",
     "train_commands",
 ]
