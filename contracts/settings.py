@@ -88,7 +88,9 @@ class SlateSettings(_Frozen):
     )
     frequency_days: float = Field(default=7.0, gt=0, description="days that frequency_cap looks back")
     advertiser_budgets: dict[str, Annotated[int, Field(ge=0)]] = Field(
-        default={}, description="impressions an advertiser has bought; once shown, its concepts are no candidates"
+        default={},
+        description="impressions an advertiser has bought; once shown, its concepts are no candidates, and a batch shows no "
+        "more, in expectation, than is left",
     )
     budget_days: float = Field(default=30.0, gt=0, description="days that advertiser_budgets are for")
     cascade_loss: float = Field(
@@ -108,7 +110,11 @@ class SlateSettings(_Frozen):
         default=0, ge=0, description="positions in a slate that an advertiser may have; 0: any number"
     )
     advertiser_floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
-        default={}, description="least share of all positions that an advertiser is to have, in expectation"
+        default={},
+        description="least share of all positions that an advertiser is to have, in expectation, while its budget lasts",
+    )
+    advertiser_caps: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={}, description="greatest share of all positions that an advertiser is to have, in expectation"
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.compiled import compiled
+from contracts.compiled import compiled
 from features.history import MICROS_PER_HOUR, Floats, Ints
 from features.log import Codes, Concepts, Events, Pairs
 from features.space import Vectors

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from features.compiled import compiled
+from contracts.compiled import compiled
 from features.history import MICROS_PER_DAY, MICROS_PER_HOUR, Floats, Ints
 from features.log import Concepts, Impressions, Pairs
 from features.space import Vectors

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from contracts.compiled import compiled_with_arrays
 from contracts.tables import ACTIONS
-from features.compiled import compiled_with_arrays
 from features.history import MICROS_PER_SECOND, Floats, Ints, codes, micros
 from features.space import Space, Vectors
 

@@ -18,13 +18,13 @@ from flows.job import Job, Stage
 from flows.learn_ranker import explained, learn, rival_of
 from flows.score_day import cut_replay, score_day
 from ranking.candidates import kept_share
-from ranking.eligibility import eligible
-from ranking.floors import boosted
+from ranking.eligibility import Eligibility, eligible
 from ranking.policy import Policy
 from ranking.popularity import popularity
 from ranking.propensities import estimated_propensities
 from ranking.ranker import Ranker
 from ranking.replay import logged_policy
+from ranking.shares import boosted
 from ranking.slates import general_slate, sample_slates
 from ranking.split import split
 
@@ -47,11 +47,14 @@ def work(job: Job, folder: Path) -> None:
     Scores.validate(scores).write_parquet(folder / "scores.parquet")
     past = logged.filter(pl.col("part") != "test")
     as_of = dt.datetime.fromisoformat(json.loads((features / "facts.json").read_text())["as_of"])
+    impressions = pl.read_parquet(job.run / "sources" / "impressions.parquet", columns=["user_id", "concept_id", "at"])
+    budgets = Eligibility.of(concepts, impressions, settings, delay_seconds=job.settings.features.delay_seconds)
     policy = boosted(
         Policy(settings, ranker.hash, cascade_hash=cascade.hash if cascade else ""),
         scores,
         concepts,
         seed=job.settings.seed,
+        left=budgets.budgets_left(as_of),
     )
     policy.save(folder / "policy.json")
     draw_seed = seed_of(job.settings.seed, as_of.isoformat())
@@ -81,6 +84,7 @@ def work(job: Job, folder: Path) -> None:
             "policy_hash": policy.hash,
             "draw_seed": draw_seed,
             "boosts": dict(policy.boosts),
+            "resting": list(policy.resting),
             "ranker_hash": ranker.hash,
             "choice": choice.as_json(),
             "rounds": ranker.meta.get("rounds"),
@@ -157,9 +161,10 @@ def say(folder: Path) -> str:
         lost += (
             f"; a first model keeps {first['keep']} of a user's candidates at {first['loss']:.2%} of NDCG@{first['of']}"
         )
+    rest = f"; {', '.join(facts['resting'])} rests: its budget leaves too little" if facts["resting"] else ""
     return (
         f"{facts['slates']:,} slates drawn by policy {facts['policy_hash'][:8]}, "
-        f"{facts['rounds']} trees{stays}{lost}{noted}"
+        f"{facts['rounds']} trees{stays}{lost}{rest}{noted}"
     )
 
 

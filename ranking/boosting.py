@@ -107,12 +107,6 @@ def informative(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter((clicks.max().over(SLATE) == 1) & (clicks.min().over(SLATE) == 0))
 
 
-def score_text(text: str, values: Floats, threads: int) -> Floats:
-    """Raw scores (rows,) of a model text on (rows, features), in its order of features."""
-    booster = lightgbm.Booster(model_str=text)
-    return np.asarray(booster.predict(values, raw_score=True, num_threads=threads), dtype=np.float64)
-
-
 def _ordered(table: pl.DataFrame) -> pl.DataFrame:
     """Slates in a row, inside a slate by concept: lambdarank breaks ties by this order, so it must not be the slot."""
     return table.sort("at", "user_id", "concept_id", "slot", "clicked")

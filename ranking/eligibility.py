@@ -111,6 +111,15 @@ class Eligibility:
             mask[worn["row"].to_numpy(), worn["column"].to_numpy()] = False
         return mask
 
+    def budgets_left(self, at: datetime) -> dict[str, int]:
+        """Impressions that each advertiser with a budget may still have at one moment, 0 or more."""
+        known = round(at.timestamp() * 1e6) - self.delay
+        since = known - round(self.settings.budget_days * _MICROS_PER_DAY)
+        left = {}
+        for name, (_, times, budget) in zip(sorted(self.settings.advertiser_budgets), self.spent, strict=True):
+            left[name] = max(0, budget - int(np.searchsorted(times, known) - np.searchsorted(times, since)))
+        return left
+
     def allows(self, pairs: pl.DataFrame) -> Bools:
         """(P,) whether each pair (user_id, at, concept_id) might be shown."""
         places = self.concepts.select("concept_id").with_row_index("column")

@@ -26,12 +26,14 @@ class Kinship:
         advertisers: (M + 1,) codes; -1 for the unknown one.
         topics: (M + 1, W) sets of topics, 64 to a word.
         boosts: (M + 1,) log-odds that the policy adds.
+        resting: (M + 1,) which are of an advertiser that rests.
     """
 
     concept_ids: pl.Series
     advertisers: Ints
     topics: npt.NDArray[np.uint64]
     boosts: Floats
+    resting: Bools
 
     @classmethod
     def of(cls, concepts: pl.DataFrame, policy: Policy) -> Kinship:
@@ -49,6 +51,7 @@ class Kinship:
             np.append(rank.to_numpy(), -1),
             bits,
             np.append(policy.boost_of(concepts["advertiser"]).to_numpy(), 0.0),
+            np.append(concepts["advertiser"].is_in(list(policy.resting)).to_numpy(), False),
         )
 
     def codes(self, concept_ids: pl.Series) -> Ints:

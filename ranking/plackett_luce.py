@@ -30,8 +30,8 @@ class Filling:
 
         (1 - exploration) * exp(u(c)) / sum of exp(u) + exploration / number left,
 
-    both over the candidates left: those not chosen before whose advertiser has not yet had `advertiser_slots`
-    positions. It is Plackett-Luce (Plackett 1975) whose utilities depend on the choices before, the sequential form of
+    both over the candidates left: those not chosen before whose advertiser does not rest and has not yet had
+    `advertiser_slots` positions. It is Plackett-Luce (Plackett 1975) whose utilities depend on the choices before, the sequential form of
     maximal marginal relevance (Carbonell and Goldstein 1998). The coin for exploration is tossed anew for every
     position, so the mixture is exact given the earlier choices: nothing need be known of the coins that fell before.
     At temperature 0 the highest utility (the first column among equals) takes the place of the softmax.
@@ -45,7 +45,7 @@ class Filling:
 
     def __init__(self, log_odds: Floats, concepts: Ints, kinship: Kinship, policy: Policy) -> None:
         self._settings, self._kinship, self._concepts = policy.settings, kinship, concepts
-        self._left = ~np.isneginf(log_odds)
+        self._left = ~np.isneginf(log_odds) & ~kinship.resting[concepts]
         self._value = log_odds + kinship.boosts[concepts]
         self._of_advertiser = np.zeros(log_odds.shape, dtype=np.int16) if policy.settings.advertiser_slots else None
         self._rows = np.arange(len(log_odds))

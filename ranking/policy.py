@@ -17,7 +17,7 @@ from contracts.errors import ModelError
 from contracts.settings import SlateSettings
 from contracts.store import write_json
 
-_FORMAT = "sequential-plackett-luce/3"
+_FORMAT = "sequential-plackett-luce/4"
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,16 @@ class Policy:
         settings: of candidates and slates.
         ranker_hash: which ranker's scores.
         cascade_hash: which first model thinned out the candidates; empty: none.
-        boosts: log-odds added to every concept of an advertiser, so that its floor is kept (`ranking.floors`).
+        boosts: log-odds added to every concept of an advertiser, so that its share of positions is as it
+            should be (`ranking.shares`).
+        resting: advertisers none of whose concepts is a candidate, so that their budgets are kept.
     """
 
     settings: SlateSettings
     ranker_hash: str = ""
     boosts: Mapping[str, float] = field(default_factory=dict)
     cascade_hash: str = ""
+    resting: tuple[str, ...] = ()
 
     @cached_property
     def hash(self) -> str:
@@ -60,6 +63,7 @@ class Policy:
                 str(about["ranker"]),
                 {str(name): float(boost) for name, boost in about["boosts"].items()},
                 str(about["cascade"]),
+                tuple(str(name) for name in about["resting"]),
             )
             sound = about["draw"] == _FORMAT and about["hash"] == policy.hash
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
@@ -84,4 +88,5 @@ class Policy:
             "settings": self.settings.model_dump(mode="json", include=set(SlateSettings.model_fields)),
             "boosts": dict(self.boosts),
             "cascade": self.cascade_hash,
+            "resting": list(self.resting),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from contracts.errors import ModelError
 from contracts.settings import RankingSettings, SlateSettings
 from ranking.boosting import boost
 from ranking.calibration import Calibration, calibrate
+from ranking.forest import scorer
 from ranking.frames import Floats, floats, integers, matrix
 
 MODEL_FILE = "model.txt"
@@ -41,6 +42,10 @@ class Ranker:
     meta: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
+    def _scorer(self) -> Callable[[npt.NDArray[Any], int], Floats]:
+        return scorer(self.model_text)
+
+    @cached_property
     def _booster(self) -> lightgbm.Booster:
         return lightgbm.Booster(model_str=self.model_text)
 
@@ -55,7 +60,7 @@ class Ranker:
         values = matrix(table, self.features)
         if not len(values):
             return np.empty(0, dtype=np.float64)
-        return np.asarray(self._booster.predict(values, raw_score=True, num_threads=self._threads), dtype=np.float64)
+        return self._scorer(values, self._threads)
 
     def contributions(self, table: pl.DataFrame) -> Floats:
         """What each feature adds to each raw score, (rows, features + 1): SHAP values of the trees, the base value last.

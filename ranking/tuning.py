@@ -17,7 +17,8 @@ from optuna.storages.journal import JournalFileBackend
 from contracts.errors import ModelError
 from contracts.seeds import seed_of
 from contracts.settings import RankingSettings
-from ranking.boosting import boost, informative, score_text
+from ranking.boosting import boost, informative
+from ranking.forest import scorer
 from ranking.frames import Floats, floats, matrix, run_lengths
 from ranking.split import SLATE
 
@@ -83,7 +84,7 @@ def tune(
         tried = settings.model_copy(update=_settings_of(asked.params))
         boosted = boost(table, features, tried, seed, directions)
         asked.set_user_attr("rounds", boosted.rounds)
-        score = score_text(boosted.text, matrix(judged, features), settings.threads)
+        score = scorer(boosted.text)(matrix(judged, features), settings.threads)
         study.tell(asked, mean_ndcg(judged, score, k=settings.slate_size))
         done = _finished(study)
         tell(done[-1], best(done), trials)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import exp
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from contracts.settings import SlateSettings
@@ -44,7 +45,7 @@ def chances_by_hand(
         advertiser, topics = about[concept]
         rivals = sum(1 for other in shown if other in about and about[other][0] == advertiser)
         kin = sum(1 for other in shown if other in about and about[other][1] & topics)
-        if settings.advertiser_slots and rivals >= settings.advertiser_slots:
+        if advertiser in policy.resting or (settings.advertiser_slots and rivals >= settings.advertiser_slots):
             continue
         boost = policy.boosts.get(advertiser, 0.0)
         utility[concept] = odds + boost - settings.advertiser_penalty * rivals - settings.topic_penalty * kin
@@ -55,3 +56,17 @@ def chances_by_hand(
         weight = {concept: float(concept == best) for concept in utility}
     total, share = sum(weight.values()), settings.exploration
     return {c: (1 - share) * weight[c] / total + share / len(utility) if c in utility else 0.0 for c in left}
+
+
+def scored(users: dict[str, dict[str, float]]) -> pl.DataFrame:
+    """Scores whose calibrated log-odds equal the score."""
+    rows = [(user, concept, score) for user, concepts in users.items() for concept, score in concepts.items()]
+    frame = pl.DataFrame(rows, schema=["user_id", "concept_id", "score"], orient="row")
+    return frame.with_columns(click_chance=1.0 / (1.0 + (-pl.col("score")).exp()))
+
+
+def crowd(users: int, concepts: int = 9) -> pl.DataFrame:
+    rng = np.random.default_rng(0)
+    return scored(
+        {f"u{user}": {f"c{concept}": rng.normal() for concept in range(concepts - user % 3)} for user in range(users)}
+    )

@@ -30,7 +30,8 @@ RULES = st.builds(
         advertiser_penalty=st.sampled_from([0.0, 1.25]),
         advertiser_slots=st.integers(0, 2),
     ),
-    boosts=st.sampled_from([{}, {"y": 0.5}, {"x": 2.0, "z": 0.25}]),
+    boosts=st.sampled_from([{}, {"y": 0.5}, {"x": 2.0, "z": -0.25}]),
+    resting=st.sampled_from([(), ("y",)]),
 )
 EVERYTHING: dict[str, Any] = {
     "temperature": 0.7, "exploration": 0.15, "topic_penalty": 0.9, "advertiser_penalty": 0.5, "advertiser_slots": 2,

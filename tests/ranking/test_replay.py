@@ -50,6 +50,7 @@ RULES: list[Policy] = [
     Policy(SlateSettings(temperature=0.6, exploration=0.1, topic_penalty=0.7, advertiser_penalty=0.4)),
     Policy(SlateSettings(advertiser_slots=1, exploration=0.05), boosts={"y": 0.9}),
     Policy(SlateSettings(temperature=0.0, exploration=0.3, advertiser_penalty=1.5), boosts={"x": 0.4}),
+    Policy(SlateSettings(exploration=0.2, topic_penalty=0.5), boosts={"x": -1.75}, resting=("z",)),
 ]
 
 
@@ -69,7 +70,8 @@ def by_hand(logged: pl.DataFrame, scores: pl.DataFrame, policy: Policy) -> dict[
                 policy.settings.advertiser_slots,
                 dict(catalogue().select("concept_id", "advertiser").iter_rows()),
             )
-            free = {c for c in left if not slots or [advertiser[o] for o in before].count(advertiser[c]) < slots}
+            awake = {c for c in left if advertiser[c] not in policy.resting}
+            free = {c for c in awake if not slots or [advertiser[o] for o in before].count(advertiser[c]) < slots}
             predicted = sigmoid(known[concept] + offset) if concept in known else expected
             best = max((worth[c] for c in free), default=0.0)
             found[name] = (chances.get(concept, 0.0), predicted, expected, best)

@@ -9,29 +9,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from contracts.errors import ModelError, SettingsError
+from contracts.errors import ModelError
 from contracts.settings import RankingSettings, SlateSettings
 from contracts.tables import EVERYONE, Slates
-from ranking.floors import boosted, exposure
 from ranking.policy import Policy
+from ranking.shares import boosted
 from ranking.slates import general_slate, sample_slates
-from tests.ranking.policies import PLAIN, catalogue, plain
+from tests.ranking.policies import catalogue, crowd, plain, scored
 
 NAMED = pl.DataFrame({"concept_id": list("abcde"), "advertiser": list("vwvwv"), "topics": [[c] for c in "abcde"]})
-
-
-def scored(users: dict[str, dict[str, float]]) -> pl.DataFrame:
-    """Scores whose calibrated log-odds equal the score."""
-    rows = [(user, concept, score) for user, concepts in users.items() for concept, score in concepts.items()]
-    frame = pl.DataFrame(rows, schema=["user_id", "concept_id", "score"], orient="row")
-    return frame.with_columns(click_chance=1.0 / (1.0 + (-pl.col("score")).exp()))
-
-
-def crowd(users: int, concepts: int = 9) -> pl.DataFrame:
-    rng = np.random.default_rng(0)
-    return scored(
-        {f"u{user}": {f"c{concept}": rng.normal() for concept in range(concepts - user % 3)} for user in range(users)}
-    )
 
 
 def test_users_streams_are_as_frequent_as_their_propensities() -> None:
@@ -140,54 +126,9 @@ def test_the_policy_hash_knows_ranker_boosts_and_every_setting_of_slates_and_not
     known = Policy(settings, "r").hash
     assert known == Policy(settings.model_copy(update={"rounds": 3, "leaves": 7}), "r").hash
     others = [Policy(settings, "s").hash, Policy(settings, "r", {"x": 0.1}).hash, Policy(settings, "r", {}, "c").hash]
+    others.append(Policy(settings, "r", resting=("x",)).hash)
     for name in SlateSettings.model_fields:
         value = getattr(settings, name)
         change: Any = {"x": 1} if isinstance(value, dict) else type(value)(value + 1)
         others.append(Policy(settings.model_copy(update={name: change}), "r").hash)
-    assert len({known, *others}) == len(SlateSettings.model_fields) + 4
-
-
-def floor_settings(**floors: float) -> SlateSettings:
-    return SlateSettings(**{**PLAIN, "advertiser_floors": floors, "exploration": 0.05, "topic_penalty": 0.3})
-
-
-def test_floors_are_kept_by_the_slates_that_are_drawn() -> None:
-    people = crowd(3_000)
-    before = exposure(people, catalogue(), policy=Policy(floor_settings()), seed=1)
-    policy = boosted(Policy(floor_settings(z=0.45, x=0.3)), people, catalogue(), seed=1)
-    assert before["z"] < 0.35
-    drawn = sample_slates(people, catalogue(), policy=policy, seed=5).join(catalogue(), on="concept_id")
-    shares = dict(drawn.group_by("advertiser").agg(share=pl.len() / drawn.height).iter_rows())
-    noise = 4 * np.sqrt(0.25 / drawn.height)
-    assert shares["z"] == pytest.approx(0.45, abs=noise + 0.002)
-    assert shares["x"] >= 0.3 - noise
-    told = exposure(people, catalogue(), policy=policy, seed=8)
-    assert told["z"] == pytest.approx(shares["z"], abs=noise)
-
-
-def test_a_floor_that_is_kept_anyway_changes_nothing() -> None:
-    people = crowd(300)
-    policy = boosted(Policy(floor_settings(z=0.05)), people, catalogue(), seed=1)
-    assert dict(policy.boosts) == {"z": 0.0}
-    free = Policy(policy.settings, policy.ranker_hash)
-    mine, theirs = (exposure(people, catalogue(), policy=one, seed=3) for one in (policy, free))
-    assert mine == theirs
-
-
-def test_a_floor_is_kept_without_chance_too() -> None:
-    settings = floor_settings(z=0.45).model_copy(update={"temperature": 0.0, "exploration": 0.0})
-    policy = boosted(Policy(settings), crowd(500), catalogue(), seed=1)
-    assert 0.45 <= exposure(crowd(500), catalogue(), policy=policy, seed=2)["z"] < 0.55
-
-
-@pytest.mark.parametrize(
-    ("floors", "match"),
-    [
-        ({"x": 0.7, "y": 0.6}, "sum to 1.3"),
-        ({"nobody": 0.1}, "no concept is of nobody"),
-        ({"x": 0.9}, "cannot be kept: x reaches 0.[5-8]"),  # 3 of 7 to 9 candidates, 4 positions
-    ],
-)
-def test_floors_that_cannot_be_kept_are_refused(floors: dict[str, float], match: str) -> None:
-    with pytest.raises(SettingsError, match=match):
-        boosted(Policy(floor_settings(**floors)), crowd(100), catalogue(), seed=1)
+    assert len({known, *others}) == len(SlateSettings.model_fields) + 5
