@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -13,11 +18,15 @@ from contracts.errors import DataError
 from contracts.settings import Settings, parse_settings
 from contracts.store import StageResult, tree_hashes
 from contracts.tables import EVERYONE, STAGE_TABLES
+from flows.choose_ranker import InUse, in_use, keep, use
 from flows.explain_score import explain
 from flows.job import Job, Stage
 from flows.run_batch import STAGES, finished_stages, run_batch
+from flows.score_day import Day
 from ranking.policy import Policy
+from ranking.ranker import Ranker, train
 from ranking.slates import sample_slates
+from ranking.split import split
 from sources.world import write_world
 
 SETTINGS = {
@@ -169,6 +178,100 @@ def test_a_first_model_thins_out_a_large_day_and_the_replay_alike(
         keys = [key for key in ("user_id", "at", "concept_id") if key in small.columns]
         assert large.join(small, on=small.columns, how="anti").is_empty()  # scores are the ranker's own
         assert (large.group_by(keys[:-1]).len()["len"] == first["keep"]).all()
+    scores = pl.read_parquet(job.run / "ranking" / "scores.parquet")
+    daily = pl.read_parquet(job.run / "features" / "daily.parquet")
+    assert daily.columns == ["user_id", "at", "concept_id"]
+    user, concept, score, chance = scores.sort("user_id", "score", descending=[False, True]).row(0)
+    found = explain(job, user, concept)
+    assert (found.score, found.click_chance) == (score, chance)
+    assert found.base + sum(one.adds for one in found.reasons) == pytest.approx(score)
+    assert found.candidates == daily.filter(pl.col("user_id") == user).height > first["keep"]
+    cut = daily.join(scores, on=["user_id", "concept_id"], how="anti").filter(pl.col("user_id") == user)["concept_id"][
+        0
+    ]
+    below = explain(job, user, cut)  # what the first model left out has reasons too
+    assert below.place > found.place
+    assert below.base + sum(one.adds for one in below.reasons) == pytest.approx(below.score)
+
+
+def test_a_concept_without_history_is_scored_by_what_is_known_and_never_by_a_silent_zero(finished: Job) -> None:
+    day, ranker = Day.read(finished), Ranker.load(finished.run / "ranking" / "ranker")
+    known = day.others["concepts"]
+    new = known.head(1).with_columns(concept_id=pl.lit("never shown"), advertiser=pl.lit("a new one"))
+    day = replace(day, others={**day.others, "concepts": pl.concat([known, new])})
+    daily = pl.read_parquet(finished.run / "features" / "daily.parquet", columns=["user_id", "at"])
+    pairs = daily.unique().sort("user_id").with_columns(concept_id=pl.lit("never shown"))
+    rows = day.rows(pairs)
+    assert (rows["concept_shown"] == 0).all()
+    assert rows["concept_click_rate"].is_between(0.01, 0.5).all()  # the prior's
+    assert rows["concept_age"].null_count() == rows["hours_since_user_concept_shown"].null_count() == len(rows)
+    assert rows["concept_slot"].null_count() == len(rows)
+    chance = ranker.scores(rows)["click_chance"]
+    usual = pl.read_parquet(finished.run / "ranking" / "scores.parquet")["click_chance"]
+    assert chance.is_between(usual.min(), usual.max()).all()
+    assert chance.n_unique() > len(rows) / 4  # people still differ by what they browsed
+
+
+def copied(finished: Job, home: Path, **ranking: object) -> Job:
+    for name in ("runs", "models"):
+        shutil.copytree(getattr(finished, name), home / name)
+    return Job(finished.data, settings(ranking=ranking), home / "runs", home / "models")
+
+
+def test_a_run_killed_inside_the_ranking_ends_in_the_same_bytes(finished: Job, tmp_path: Path) -> None:
+    stage = STAGES[2]
+    straight, killed = (copied(finished, tmp_path / name, rounds=12) for name in ("straight", "killed"))
+    straight.store.perform(stage.key(straight), functools.partial(stage.work, straight))
+    script = f"""
+import os, signal
+from pathlib import Path
+import flows.rank_concepts as ranking
+from contracts.settings import Settings
+from flows.job import Job
+ranking.sample_slates = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
+settings = Settings.model_validate_json({killed.settings.model_dump_json()!r})
+job = Job(Path({str(killed.data)!r}), settings, Path({str(killed.runs)!r}), Path({str(killed.models)!r}))
+job.store.perform(ranking.STAGE.key(job), lambda folder: ranking.work(job, folder))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], check=False, cwd=Path(__file__).parents[2])
+    assert ended.returncode == -signal.SIGKILL
+    assert (killed.run / "ranking.part" / "ranker").is_dir()
+    assert (killed.models / "ranker" / "in_use.json").read_bytes() != (
+        finished.models / "ranker" / "in_use.json"
+    ).read_bytes()  # its ranker came into use before it died
+    resumed = killed.store.perform(stage.key(killed), functools.partial(stage.work, killed))
+    assert not resumed.skipped
+    one, other = (tree_hashes(job.run / "ranking") | tree_hashes(job.models / "ranker") for job in (straight, killed))
+    del one["manifest.json"], other["manifest.json"]  # it knows how long the work took
+    assert one == other
+    assert "slates.parquet" in one
+
+
+def test_a_batch_that_keeps_the_old_ranker_says_so(finished: Job, tmp_path: Path) -> None:
+    # the one in use was told the clicks of the last days, so that no honest one is as good on them
+    own = Ranker.load(finished.run / "ranking" / "ranker")
+    logged = split(pl.read_parquet(finished.run / "features" / "logged.parquet"), finished.settings.ranking)
+    last = logged.filter(pl.col("part") == "test")
+    told = [last.with_columns(part=pl.lit(part, logged["part"].dtype)) for part in ("train", "calibration")]
+    by_heart = finished.settings.ranking.model_copy(
+        update={"learning_rate": 0.3, "leaves": 60, "min_rows_per_leaf": 1, "l2": 0.0, "rounds": 60}
+    )
+    learned = train(pl.concat([logged.filter(pl.col("part") == "train"), *told]), own.features, by_heart, 7)
+    told_all = replace(learned, meta={**learned.meta, **{key: own.meta[key] for key in ("known_until", "space_hash")}})
+    job = copied(finished, tmp_path, rounds=20)
+    version = keep(told_all, job.models, made_by="a test")
+    use(job.models, version, own.meta["space_hash"])
+    for stage in STAGES[:3]:
+        job.store.perform(stage.key(job), functools.partial(stage.work, job))
+    facts = json.loads((job.run / "ranking" / "facts.json").read_text())
+    assert facts["choice"]["kept"]
+    assert f"ranker {version} stays in use: " in STAGES[2].say(job.run / "ranking")
+    assert "is worse beyond noise" in STAGES[2].say(job.run / "ranking")
+    assert facts["ranker_hash"] == told_all.hash
+    assert in_use(job.models, own.meta["space_hash"]) == InUse(version)
+    assert (
+        job.models / "ranker" / facts["choice"]["sentence"].split(": ")[1][:12]
+    ).is_dir()  # the new one is there to compare
 
 
 def test_a_drawing_stopped_halfway_ends_in_the_same_bytes(finished: Job, monkeypatch: pytest.MonkeyPatch) -> None:
