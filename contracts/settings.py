@@ -218,10 +218,10 @@ class LearningSettings(_Frozen):
 
     least_decisions: int = Field(default=30, ge=2, description="approvals and rejections before anything is learned")
     most_kl: float = Field(
-        default=1.0, gt=0, description="nats that the looks drawn may move away from those before any feedback"
+        default=0.5, gt=0, description="nats that the looks drawn may move away from those before any feedback"
     )
     least_diversity: float = Field(
-        default=0.97, gt=0, le=1, description="share of the diversity of looks that must stay, see docs/feedback.md"
+        default=0.999, gt=0, le=1, description="share of the diversity of looks that must stay, see docs/feedback.md"
     )
     pool: int = Field(default=256, ge=32, description="scenes painted to see what looks there are")
 

@@ -22,13 +22,20 @@ def model_roots(models: Path) -> tuple[Path, ...]:
 
 
 def versions(models: Path, kind: str) -> Iterator[Path]:
-    """Finished versions of a kind of model, the user's own first, the one in use before the others."""
+    """Finished versions of a kind of model: the one in use, the user's own, the shipped ones.
+
+    The user's pointer may name a shipped version: going back to what came with the code is going back.
+    """
+    found: list[Path] = []
+    first: str | None = None
     for root in model_roots(models):
         folder = root / kind
         pointer = folder / "in_use.json"
-        first = json.loads(pointer.read_text())["version"] if pointer.exists() else None
-        found = sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.endswith(".part"))
-        yield from sorted(found, key=lambda path: path.name != first)
+        used = json.loads(pointer.read_text())["version"] if pointer.exists() else None
+        first = first or used
+        own = sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.endswith(".part"))
+        found += sorted(own, key=lambda path, used=used: path.name != used)  # type: ignore[misc]
+    yield from sorted(found, key=lambda path: path.name != first)
 
 
 def use_version(models: Path, kind: str, version: str) -> None:

@@ -17,6 +17,7 @@ from contracts.store import write_atomically, write_json
 from flows import (
     data_commands,
     experiment_commands,
+    feedback_commands,
     model_commands,
     review_commands,
     space_commands,
@@ -31,6 +32,7 @@ __all__ = [
     "data_commands",
     "execute",
     "experiment_commands",
+    "feedback_commands",
     "model_commands",
     "review_commands",
     "space_commands",

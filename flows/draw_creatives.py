@@ -49,34 +49,40 @@ def work(job: Job, folder: Path) -> None:
     """Writes creatives, cohorts, renders, images/ (finished ads) and scenes/ (what the network painted)."""
     concepts = pl.read_parquet(job.run / "sources" / "concepts.parquet")
     slates = pl.read_parquet(job.run / "ranking" / "slates.parquet")
-    choice = json.loads((job.run / "training" / "choice.json").read_text())
-    personal = choice["origin"] != "none"
-    if personal:
-        home = job.run / "training" / "generator"
-        generator = load_weights(home / "weights", space_hash=choice["space_hash"], device=device_of(job))
-        taste: Taste | None = Taste.load(home, choice["space_hash"])
-        reviewed = Reviewed.load(home)
-    else:
-        shipped = any_generator(job.models)
-        assert shipped is not None, "the sample's weights come with the code"
-        generator, taste, reviewed = load_weights(shipped / "weights", device=device_of(job)), None, None
-    drawing = job.settings.generators
-    painter = DiffusionPainter(generator, steps=drawing.steps, guidance=drawing.guidance)
+    painter, scorer, personal = set_up(job)
     goods, set_aside = ready(job, concepts, slates)
     write_json(folder / SET_ASIDE, [{"concept_id": name, "reason": str(error)} for name, error in set_aside.items()])
     if not goods:
         raise next(iter(set_aside.values()), DataError("no concept in any slate", where="slates", fix="Add concepts."))
     drawable = concepts.filter(pl.col("concept_id").is_in(list(goods)))
-    audience = gather(job, drawable, slates, taste, renders=job.settings.generators.renders if personal else 0)
+    audience = gather(job, drawable, slates, scorer.taste, renders=job.settings.generators.renders if personal else 0)
     audience.users.select("user_id", pl.col("cohort").cast(pl.Int32)).write_parquet(folder / "cohorts.parquet")
     audience.renders.write_parquet(folder / "renders.parquet")
-    scorer = Scorer(taste, reviewed)
     orders = list_orders(job, goods, audience, painter, scorer, knows_space=personal)
     rows = draw_all(job, folder, orders, painter, scorer if scorer.knows_anything else None)
-    Creatives.validate(creatives_table(rows, audience, drawing.way, painter)).write_parquet(
+    Creatives.validate(creatives_table(rows, audience, job.settings.generators.way, painter)).write_parquet(
         folder / "creatives.parquet"
     )
     write_json(folder / "cohorts.json", describe_cohorts(job, audience))
+
+
+def set_up(job: Job, *, steps: int | None = None, guidance: float | None = None) -> tuple[Painter, Scorer, bool]:
+    """The painter and the scorer of a run, and whether they know its space; steps and guidance instead of the settings'."""
+    choice = json.loads((job.run / "training" / "choice.json").read_text())
+    personal = choice["origin"] != "none"
+    if personal:
+        home = job.run / "training" / "generator"
+        generator = load_weights(home / "weights", space_hash=choice["space_hash"], device=device_of(job))
+        scorer = Scorer(Taste.load(home, choice["space_hash"]), Reviewed.load(home))
+    else:
+        shipped = any_generator(job.models)
+        assert shipped is not None, "the sample's weights come with the code"
+        generator, scorer = load_weights(shipped / "weights", device=device_of(job)), Scorer(None, None)
+    known = job.settings.generators
+    painter = DiffusionPainter(
+        generator, steps=steps or known.steps, guidance=known.guidance if guidance is None else guidance
+    )
+    return painter, scorer, personal
 
 
 def device_of(job: Job) -> str:

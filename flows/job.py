@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from contracts.settings import Settings
+from contracts.errors import RunError
+from contracts.settings import LearningSettings, Settings, parse_settings
 from contracts.store import RunStore, StageKey, digest_of, file_hash, write_json
 from flows.find_key import find_key
 from sources.inventory import locate
@@ -25,6 +26,12 @@ RUNS, MODELS = Path("data/runs"), Path("data/models")
 
 _WATCHED_FOLDERS = ("images", "truth")
 _BARRED = "erased.json"
+_JOB = "job.json"
+
+
+def database_of(runs: Path) -> str:
+    """The database of the reviews of runs in a folder, unless another is given: review.db beside the folder."""
+    return f"sqlite:///{(runs.resolve().parent / 'review.db').as_posix()}"
 
 
 def read_barred(folder: Path) -> frozenset[str]:
@@ -92,6 +99,27 @@ class Job:
     def store(self) -> RunStore:
         """The run's store."""
         return RunStore(self.run)
+
+    def with_learning(self, learning: LearningSettings) -> Job:
+        """The job with other settings for learning; they decide nothing of the run."""
+        return replace(self, settings=self.settings.model_copy(update={"learning": learning}))
+
+    def note(self) -> None:
+        """Writes down in the run what it was made from, for work that is given the run alone."""
+        said = {"data": str(self.data.resolve()), "models": str(self.models.resolve())}
+        write_json(self.run / _JOB, {**said, "settings": self.settings.model_dump(mode="json")})
+
+
+def job_of(run: Path) -> Job:
+    """The job that made a run, from the run alone. Raises RunError when it is no run, or an older Adloom made it."""
+    path = run / _JOB
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        data, models, settings = Path(said["data"]), Path(said["models"]), said["settings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        fix = "Give the folder of a run, or repeat its command: adloom run DATA."
+        raise RunError("does not say what it was made from", where=str(path), fix=fix) from error
+    return Job(data, parse_settings(settings, where=str(path)), run.parent, models)
 
 
 @dataclass(frozen=True)

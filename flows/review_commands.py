@@ -15,7 +15,7 @@ from rich.table import Table
 from contracts.decisions import Role
 from contracts.errors import SettingsError
 from flows.console import Json, app, out
-from flows.job import RUNS
+from flows.job import RUNS, database_of
 
 review_app = App(name="review", help="Review what was drawn in the browser; keep the accounts of those who may.")
 account_app = App(name="account", help="Who may sign in to the review pages.")
@@ -26,11 +26,6 @@ Runs = Annotated[Path, Parameter(help="Where runs are.")]
 Database = Annotated[
     str | None, Parameter(help="sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME; review.db beside the runs.")
 ]
-
-
-def database_of(runs: Path) -> str:
-    """The database of the reviews of runs in a folder, unless another is given: review.db beside the folder."""
-    return f"sqlite:///{(runs.resolve().parent / 'review.db').as_posix()}"
 
 
 @review_app.default
@@ -51,11 +46,14 @@ def review(
 
     Example: adloom review --port 8080
     """
+    from flows.ask_redraw import start  # noqa: PLC0415 - slow to import
     from review.site import open_desk, serve  # noqa: PLC0415 - slow to import
 
     if not 0 <= port < 65536:
         raise SettingsError("must be between 0 and 65535", where="--port", fix="Give a free port, such as 8080.")
-    desk = open_desk(runs, database or database_of(runs), host=host, header=proxy_header, proxy=proxy)
+    desk = open_desk(
+        runs, database or database_of(runs), host=host, header=proxy_header, proxy=proxy, start_redraw=start
+    )
     threading.Thread(target=_prepare, args=(runs,), daemon=True).start()
     serve(desk, port=port, ready=lambda address: out.print(f"Review {address}  (Ctrl-C stops it)"))
 

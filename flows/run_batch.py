@@ -32,6 +32,7 @@ def run_batch(job: Job, tell: Tell) -> list[StageResult]:
         AdloomError: the input, the settings, a model or the run folder is at fault.
     """
     with job.store.locked():
+        job.note()
         done = finished_stages(job, tell)
         if len(done) == len(STAGES):
             return done

@@ -14,7 +14,7 @@ The model is convex: the mode is unique.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -247,3 +247,27 @@ def preferences_of(ratings: Sequence[tuple[str, str, int, int]]) -> list[tuple[i
             if (who, concept) == (other_who, other_concept) and rating != other_rating and picture != other:
                 found.append((picture, other) if rating > other_rating else (other, picture))
     return found
+
+
+def cross_checked(verdicts: Verdicts, *, centre: npt.ArrayLike, scale: npt.ArrayLike, folds: int = 5) -> float:
+    """How well approvals are told from rejections on pictures that were not learned from: AUC, 0.5 is a guess.
+
+    All decisions on a picture lie in the same fold; ties count half. NaN where only one kind of decision was made.
+    """
+    score = np.zeros(len(verdicts.picture))
+    side = verdicts.picture % folds
+    for number in range(folds):
+        learn, test = side != number, side == number
+        if not learn.any() or not test.any():
+            continue
+        pairs = (verdicts.better % folds != number) & (verdicts.worse % folds != number)
+        part = replace(
+            verdicts, picture=verdicts.picture[learn], reviewer=verdicts.reviewer[learn], approved=verdicts.approved[learn],
+            better=verdicts.better[pairs], worse=verdicts.worse[pairs],
+        )  # fmt: skip
+        fitted = fit_approval(part, centre=centre, scale=scale)
+        score[test] = fitted.odds(verdicts.features)[verdicts.picture[test]]
+    good, bad = score[verdicts.approved], score[~verdicts.approved]
+    if not len(good) or not len(bad):
+        return float("nan")
+    return float(((good[:, None] > bad[None]) + 0.5 * (good[:, None] == bad[None])).mean())
