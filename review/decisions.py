@@ -149,6 +149,12 @@ class DecisionLog:
             self._catch_up()
             return [self._standing(subject) for subject in subjects]
 
+    def version(self) -> int:
+        """Of what `standings` goes by: the id of the newest row that was read."""
+        with self._lock:
+            self._catch_up()
+            return self._last
+
     def history(self, run_id: str, creative_id: str) -> list[Decision]:
         """Every row on a creative in order, undone ones and undos included, and pairs that it lost."""
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,11 +25,22 @@ from review.filters import SORTS, STATUSES, Filter, Selection, Shown
 from review.filters import select as select_creatives
 from review.pictures import Thumbnails
 from review.schema import VIEWS
-from review.shelf import Shelf
+from review.shelf import Creative, Run, Shelf
+from review.standing import Standing
 
 ALL_RUNS = "*"
 _HERE = Path(__file__).parent
 _STATIC = hashlib.sha256(b"".join(path.read_bytes() for path in sorted((_HERE / "static").iterdir()))).hexdigest()[:10]
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Where everything stood at a version of the log, kept until something changes."""
+
+    version: int
+    runs: list[Run]
+    creatives: list[Creative]
+    standings: list[Standing]
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class Desk:
     thumbnails: Thumbnails
     database: Database
     start_redraw: StartRedraw | None = None
+    _held: dict[str, _Held] = field(default_factory=dict)
 
     def settled(self, wanted: Filter) -> Filter:
         """The filter with the newest run where it names none."""
@@ -52,8 +64,13 @@ class Desk:
     def select(self, wanted: Filter) -> Selection:
         """What a settled filter shows."""
         runs = [run for run in self.shelf.runs() if wanted.run in {ALL_RUNS, run.run_id}]
-        creatives = [one for run in runs for one in run.creatives]
-        return select_creatives(creatives, self.log.standings(one.subject for one in creatives), wanted)
+        version = self.log.version()
+        held = self._held.get(wanted.run)
+        if held is None or held.version != version or [*map(id, held.runs)] != [*map(id, runs)]:
+            creatives = [one for run in runs for one in run.creatives]
+            held = _Held(version, runs, creatives, self.log.standings(one.subject for one in creatives))
+            self._held[wanted.run] = held
+        return select_creatives(held.creatives, held.standings, wanted)
 
     def one(self, run_id: str, creative_id: str) -> Shown:
         """A creative as it is at this moment, and where it stands."""

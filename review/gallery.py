@@ -10,7 +10,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from contracts.errors import RunError
-from contracts.tables import GENERAL_COHORT
 from review.desk import DeskNow, Form, Reviewer, Viewer, page, text
 from review.filters import PAGE, UNDECIDED, Filter
 from review.pictures import KINDS, inside
@@ -52,7 +51,7 @@ def facets(runs: list[Run]) -> dict[str, list[tuple[str, str]]]:
     for run in runs:
         for name, counted in run.facets.items():
             counts[name].update(counted)
-        labels |= {str(one.cohort): one.audience for one in run.creatives if one.cohort != GENERAL_COHORT}
+        labels |= run.cohort_names
     found = {}
     for name, counted in counts.items():
         values = sorted(counted, key=lambda value: (value.isdecimal(), int(value) if value.isdecimal() else 0, value))

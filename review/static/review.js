@@ -132,8 +132,22 @@
     const next = index < 0 ? 0 : index + by;
     if (cards[next]) { focus(cards[next]); return; }
     const turn = document.querySelector(next < 0 ? ".pages [rel=prev]" : ".pages [rel=next]");
-    if (turn) go(turn.href + (next < 0 ? "#last" : "#first"));
+    const gone = by > 0 && new URLSearchParams(location.search).get("status") !== "" ? cards.filter((card) => card.dataset.held).length : 0;
+    if (gone) turnAfterSending(cards.length - gone);
+    else if (turn) go(turn.href + (next < 0 ? "#last" : "#first"));
     else tell(next < 0 ? "This is the first one" : "This is the last one");
+  }
+
+  // what was decided leaves the filter, and what follows moves up into this page, behind what was passed over
+  async function turnAfterSending(behind) {
+    leaving = true;
+    tell("Next page…", false, true);
+    for (let tries = 0; read().length && tries < 100; tries += 1) await new Promise((done) => setTimeout(done, 50));
+    leaving = false;
+    if (read().length) return;
+    leaving = true;
+    history.replaceState(null, "", `#at-${behind}`);
+    location.reload();
   }
 
   let leaving = false;
@@ -243,9 +257,13 @@
   if (ahead) new Image().src = ahead.dataset.preload;
   if (location.hash === "#last" && cards.length) focus(cards[cards.length - 1]);
   if (location.hash === "#first" && cards.length) focus(cards[0]);
+  const behind = location.hash.match(/^#at-(\d+)$/);
+  if (behind && cards[behind[1]]) focus(cards[behind[1]]);
+  else if (behind && cards.length) tell("That was the last one");
   if (location.hash === "#comment" && document.getElementById("comment")) document.getElementById("comment").focus();
   if (document.querySelector('.redraw[data-state="waiting"], .redraw[data-state="drawing"]')) setTimeout(() => location.reload(), 4000);
   addEventListener("online", flush);
   addEventListener("pageshow", () => { leaving = false; flush(); });
   flush();
+  document.documentElement.dataset.ready = "1";
 })();

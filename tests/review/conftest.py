@@ -1,4 +1,4 @@
-"""Databases for the review tests: SQLite always, PostgreSQL from Debian's package where it is installed."""
+"""Databases, run stores and servers for the review tests; PostgreSQL and Chromium are Debian's, where installed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import polars as pl
 import pytest
+import uvicorn
+from PIL import Image
 
+from contracts.store import file_hash, write_json
+from contracts.tables import Concepts, Creatives, polars_schema
 from review.database import Database, open_database
+from review.desk import Desk
+from review.site import make_site, open_desk
 
+CHROMIUM = Path("/usr/bin/chromium")
 _SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 
 
@@ -65,3 +75,84 @@ def database(url: str) -> Iterator[Database]:
     opened = open_database(url)
     yield opened
     opened.close()
+
+
+def write_store(home: Path, count: int = 12, *, side: int = 48, headline: str = "Your next mile", sensitive: int = -1) -> Path:
+    """A folder `runs` with one finished run, made without any network; every picture is another plain colour.
+
+    Creatives c00000, c00001, ... : four to a concept, of cohorts general, 0, 1, 2; the concept numbered `sensitive` is.
+    """
+    folder = home / "runs" / "shop-1"
+    images = folder / "generators" / "images"
+    images.mkdir(parents=True)
+    (folder / "sources").mkdir()
+    outputs, rows = {}, []
+    for number in range(count):
+        file = f"images/c{number:05d}.png"
+        colour = (number * 37 % 256, number // 256 * 16 % 256, number % 256)
+        Image.new("RGB", (side, side), colour).save(images.parent / file)
+        outputs[file] = file_hash(images.parent / file)
+        rows.append((f"c{number:05d}", number % 4 - 1, f"k{number // 4}", "diffusion", "w" * 64, number, file,
+                     ["contrast"] if number % 10 == 9 else [], 0.02 + number % 7 / 100))  # fmt: skip
+    schema = polars_schema(Creatives)
+    pl.DataFrame(rows, schema=schema, orient="row").write_parquet(folder / "generators" / "creatives.parquet")
+    concepts = [
+        {"concept_id": f"k{number}", "advertiser": "Northpace", "topics": ["running" if number % 2 else "tea"],
+         "headline": [f"{headline} {number}"], "body": "Soft landings.", "call_to_action": "See it",
+         "product_image": None, "colours": None, "landing_url": "https://shop.example/x", "active_from": None,
+         "active_until": None, "sensitive": number == sensitive}
+        for number in range(-(-count // 4))
+    ]  # fmt: skip
+    pl.DataFrame(concepts, schema=polars_schema(Concepts)).write_parquet(folder / "sources" / "concepts.parquet")
+    cohorts = [{"cohort": number, "users": 30, "interests": ["running", "tea"]} for number in range(3)]
+    write_json(folder / "generators" / "cohorts.json", cohorts)
+    for stage, files in (("sources", {}), ("generators", outputs)):
+        write_json(folder / stage / "manifest.json", {"outputs": files, "inputs": {}, "seconds": 1.0})
+    return folder.parent
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return write_store(tmp_path)
+
+
+@pytest.fixture
+def desk(runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setattr("review.shelf.CHECK_SECONDS", -1.0)
+    opened = open_desk(runs, f"sqlite:///{runs.parent / 'review.db'}")
+    yield opened
+    opened.database.close()
+
+
+@contextmanager
+def serving(desk: Desk) -> Iterator[str]:
+    """Serves the pages from a thread on a free port of loopback; yields their address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        server = uvicorn.Server(uvicorn.Config(make_site(desk), log_level="error", access_log=False))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join(10)
+
+
+@pytest.fixture
+def serve() -> Callable[[Desk], AbstractContextManager[str]]:
+    return serving
+
+
+@pytest.fixture
+def store_of() -> Callable[..., Path]:
+    return write_store
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, object]:
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    flags = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
+    return {"executable_path": str(CHROMIUM), "args": [f"--{flag}" for flag in flags.split()]}
