@@ -77,7 +77,9 @@ def database(url: str) -> Iterator[Database]:
     opened.close()
 
 
-def write_store(home: Path, count: int = 12, *, side: int = 48, headline: str = "Your next mile", sensitive: int = -1) -> Path:
+def write_store(
+    home: Path, count: int = 12, *, side: int = 48, headline: str = "Your next mile", sensitive: int = -1
+) -> Path:
     """A folder `runs` with one finished run, made without any network; every picture is another plain colour.
 
     Creatives c00000, c00001, ... : four to a concept, of cohorts general, 0, 1, 2; the concept numbered `sensitive` is.

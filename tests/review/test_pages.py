@@ -29,8 +29,8 @@ def visitor(desk: Desk, **headers: str) -> TestClient:
 
 
 @pytest.fixture
-def client(desk: Desk) -> Iterator[TestClient]:
-    yield visitor(desk)
+def client(desk: Desk) -> TestClient:
+    return visitor(desk)
 
 
 def csrf(client: TestClient, path: str = "/") -> str:
