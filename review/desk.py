@@ -95,7 +95,7 @@ class Desk:
                 connection.execute(insert(VIEWS).values(owner=owner, name=name, query=query[:2000]))
 
 
-def desk_of(request: Request) -> Desk:
+async def desk_of(request: Request) -> Desk:
     """The process's desk."""
     desk: Desk = request.app.state.desk
     return desk
@@ -120,7 +120,7 @@ async def form_of(request: Request) -> FormData:
 Form = Annotated[FormData, Depends(form_of)]
 
 
-def reviewer_of(caller: Viewer, form: Form) -> Caller:
+async def reviewer_of(caller: Viewer, form: Form) -> Caller:
     """Who posts; the CSRF token fits, and they may decide."""
     same_token(text(form, "csrf"), caller.csrf)
     need(caller, Role.REVIEWER)

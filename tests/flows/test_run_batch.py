@@ -17,12 +17,14 @@ import pytest
 from contracts.errors import DataError
 from contracts.settings import Settings, parse_settings
 from contracts.store import StageResult, tree_hashes
-from contracts.tables import EVERYONE, STAGE_TABLES
+from contracts.tables import EVERYONE, GENERAL_COHORT, STAGE_TABLES
 from flows.choose_ranker import InUse, in_use, keep, use
 from flows.explain_score import explain
 from flows.job import Job, Stage
+from flows.prepare_review import prepare_review
 from flows.run_batch import STAGES, finished_stages, run_batch
 from flows.score_day import Day
+from ranking.explanations import reasons
 from ranking.policy import Policy
 from ranking.ranker import Ranker, train
 from ranking.slates import sample_slates
@@ -59,8 +61,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Job:
 def test_every_table_keeps_its_contract(finished: Job) -> None:
     where = {"rejected_rows": "sources", "interests": "features", "embeddings": "features", "scores": "ranking",
              "slates": "ranking", "creatives": "generators"}  # fmt: skip
-    for name, schema in STAGE_TABLES.items():
-        assert schema.is_valid(pl.read_parquet(finished.run / where[name] / f"{name}.parquet")), name
+    assert set(STAGE_TABLES) - set(where) == {"decisions"}, "those stand in the review database, not in the run"
+    for name, stage in where.items():
+        assert STAGE_TABLES[name].is_valid(pl.read_parquet(finished.run / stage / f"{name}.parquet")), name
 
 
 def test_a_second_run_skips_every_stage(finished: Job) -> None:
@@ -324,3 +327,33 @@ def test_the_report_says_which_ranker_is_used_and_what_it_goes_by(finished: Job)
     assert sum(one["share"] for one in report["explanations"]["importance"]) == pytest.approx(1.0)
     assert report["calibration"]["days"]
     assert "What the ranker goes by" in (finished.run / "evaluation" / "report.html").read_text()
+
+
+def test_the_review_pages_are_told_why_a_cohort_gets_a_concept_and_what_it_saw_so_far(
+    finished: Job, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(finished.run, tmp_path / "runs" / finished.run_id))
+    assert prepare_review(run, finished.data)
+    told = pl.read_parquet(run / "review" / "reasons.parquet")
+    drawn = pl.read_parquet(run / "generators" / "creatives.parquet").select("cohort", "concept_id").unique()
+    general = told.filter(pl.col("cohort") == GENERAL_COHORT)
+    assert set(told.select("cohort", "concept_id").unique().rows()) <= set(drawn.rows())
+    assert len(general) > 0
+    assert told["words"].str.len_chars().min() > 0  # type: ignore[operator]
+
+    concept = general["concept_id"][0]
+    ranker = Ranker.load(run / "ranking" / "ranker")
+    rows = pl.read_parquet(run / "features" / "daily.parquet").filter(pl.col("concept_id") == concept)
+    added = [{one.feature: one.adds for one in reasons(ranker, rows[at])[1]} for at in range(len(rows))]
+    means = sorted(abs(sum(one[name] for one in added) / len(added)) for name in ranker.features)
+    mine = sorted(general.filter(pl.col("concept_id") == concept)["adds"].abs())
+    assert mine == pytest.approx(means[-len(mine) :], abs=1e-9), "the largest mean contributions, row by row"
+
+    controls = pl.read_parquet(run / "review" / "controls.parquet")
+    assert set(controls["concept_id"]) == set(drawn["concept_id"])
+    assert all((run / file).is_file() for file in controls["file"])
+    before = (run / "review" / "manifest.json").stat().st_mtime_ns
+    assert prepare_review(run, finished.data)
+    assert (run / "review" / "manifest.json").stat().st_mtime_ns == before, "up to date: nothing is done"
+    (run / "ranking" / "manifest.json").unlink()
+    assert not prepare_review(run, finished.data)

@@ -156,6 +156,24 @@ def test_a_saved_view_is_an_address(client: TestClient) -> None:
     assert "tea only" not in client.get("/").text
 
 
+def test_the_pages_work_the_same_on_either_database(runs: Path, url: str) -> None:
+    desk = open_desk(runs, url)
+    desk.accounts.add("ann", "long enough 1", Role.APPROVER)
+    client = visitor(desk)
+    assert sign_in(client, "ann", "wrong password").status_code == 401
+    assert sign_in(client, "ann").status_code == 303
+    assert act(client, desk, comment="täglich ☕", kind="comment").status_code == 200
+    assert act(client, desk).json()["status"] == "approved"
+    client.post("/views", data={"csrf": csrf(client), "name": "mine", "query": "status=approved"})
+    assert "status=approved" in client.get("/").text
+    assert shown(client, status="approved") == {"c00000"}
+    client.post("/undo", data={"csrf": csrf(client)})
+    assert shown(client, status="approved") == set()
+    assert desk.log.table()["comment"][0] == "täglich ☕"
+    assert "signed in" in client.get("/audit").text
+    desk.database.close()
+
+
 # ---- bad input
 
 
