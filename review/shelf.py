@@ -289,7 +289,6 @@ _OPTIONAL = {
     "checks": "generators/creative_checks.parquet",
     "controls": f"{PREPARED}/controls.parquet",
     "reasons": f"{PREPARED}/reasons.parquet",
-    "judged": "evaluation/judged.parquet",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sqlite3
 import threading
@@ -154,6 +155,23 @@ def test_a_saved_view_is_an_address(client: TestClient) -> None:
     assert '<a href="/?topic=tea&amp;sort=chance">tea only</a>' in client.get("/").text
     client.post("/views", data={"csrf": csrf(client), "name": "tea only", "query": "", "forget": "1"})
     assert "tea only" not in client.get("/").text
+
+
+def test_every_size_and_every_check_is_shown_where_the_run_has_them(client: TestClient, desk: Desk, runs: Path) -> None:
+    folder = runs / "shop-1" / "generators"
+    Image.new("RGB", (300, 250)).save(folder / "images" / "small.png")
+    size = {"creative_id": "c00000", "width": 300, "height": 250, "file": "images/small.png"}
+    pl.DataFrame([size]).write_parquet(folder / "renditions.parquet")
+    rows = [("contrast", False, "2.1 to 1"), ("safe_area", True, ""), ("nudity", None, "its model is not installed")]
+    pl.DataFrame(
+        [{"creative_id": "c00000", "check": name, "passed": passed, "reason": why} for name, passed, why in rows]
+    ).write_parquet(folder / "creative_checks.parquet")
+    (folder / "manifest.json").write_text('{"outputs": {}}')
+    page = client.get("/creative?of=shop-1&id=c00000").text
+    assert "300 × 250" in page
+    assert Image.open(io.BytesIO(client.get("/picture?of=shop-1&id=c00000&kind=300x250").content)).size == (300, 250)
+    for words in ("contrast: 2.1 to 1", "safe area", "not checked", "nudity: its model is not installed"):
+        assert words in page
 
 
 def test_the_pages_work_the_same_on_either_database(runs: Path, url: str) -> None:
