@@ -132,7 +132,7 @@ def serving(desk: Desk) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
-        server = uvicorn.Server(uvicorn.Config(make_site(desk), log_level="error", access_log=False))
+        server = uvicorn.Server(uvicorn.Config(make_site(desk), log_level="error", access_log=False, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
