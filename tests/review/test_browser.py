@@ -15,6 +15,7 @@ from review.desk import Desk
 from review.site import open_desk
 
 AXE = Path(__file__).resolve().parents[2] / ".axe" / "node_modules" / "axe-core" / "axe.min.js"
+expect.set_options(timeout=20_000)  # a busy machine is no fault of the pages
 Serve = Callable[[Desk], AbstractContextManager[str]]
 
 
@@ -31,7 +32,7 @@ def address(hundred: Desk, serve: Serve) -> Iterator[str]:
         yield found
 
 
-def wait_for(page: Page, what: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_for(page: Page, what: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "it did not come to pass"
@@ -134,8 +135,10 @@ def test_two_people_at_once_lose_nothing(browser: Browser, hundred: Desk, serve:
             page.fill('[name="name"]', name)
             page.fill('[name="password"]', "long enough 1")
             page.keyboard.press("Enter")
-            expect(page.locator(".card")).to_have_count(60)
+            expect(page.locator(".card")).to_have_count(60, timeout=20_000)
+            is_ready(page)
             page.keyboard.press("j")
+            expect(page.locator(".card.at")).to_have_count(1)
         for _ in range(30):
             pages[0].keyboard.press("a")
             pages[1].keyboard.press("r")
