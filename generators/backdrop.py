@@ -1,4 +1,4 @@
-"""Turns a small square scene into a full-size background: product removed, enlarged, cropped, grounded, grained."""
+"""Turns a small square scene into a full-size background: the fitting part enlarged, grounded, grained."""
 
 from __future__ import annotations
 
@@ -14,66 +14,40 @@ _CRISP = 0.25  # unsharp amount before enlarging; makes up for the smoothing of 
 _GRAIN = 1.1  # standard deviation of the film grain, levels of 255
 
 
-def clear_product(scene: Pixels, mask: npt.NDArray[np.float32]) -> Pixels:
-    """The scene with what the mask covers, and a thin rim around it, filled in from its surroundings.
+_FINE_SIDE = 512  # to which a scene is doubled, smoothly, before the last, plain enlargement
 
-    The scene holds a small copy of the product; enlarged, it would peep out around the sharp one. The filling is
-    a diffusion that runs mostly sideways, so that a horizon or table edge goes on behind the product.
+
+def enlarge(
+    scene: Pixels, size: tuple[int, int], window: tuple[float, float, float, float] = (0, 0, 1, 1)
+) -> FloatPicture:
+    """A window of the square scene at `size` (width, height), float32 (h, w, 3), 0 to 255, without blocks or ringing.
+
+    Doubled step by step, each step followed by a (1, 2, 1) / 4 smoothing: in the limit a spline of high order.
 
     Args:
         scene: uint8 (side, side, 3).
-        mask: float32 (side, side), the product's cover, 0 to 1.
+        size: of the result, pixels.
+        window: left, top, right, bottom as fractions of the scene's side.
     """
-    side = scene.shape[0]
-    rim = 2 * max(1, round(side / 48)) + 1
-    stamp = Image.fromarray(((mask > 0.02) * 255).astype(np.uint8)).filter(ImageFilter.MaxFilter(rim))
-    hidden = np.asarray(stamp) > 0
-    if not hidden.any() or hidden.all():
-        return scene.copy()
-    field = _fill_rows(scene.astype(np.float32), hidden)
-    for _ in range(3 * side):
-        around = np.pad(field, ((1, 1), (1, 1), (0, 0)), mode="edge")
-        sideways = around[1:-1, :-2] + around[1:-1, 2:]
-        upright = around[:-2, 1:-1] + around[2:, 1:-1]
-        field = np.where(hidden[..., None], sideways * np.float32(0.4) + upright * np.float32(0.1), field)
-    return np.clip(np.round(field), 0, 255).astype(np.uint8)
-
-
-def _fill_rows(scene: FloatPicture, hidden: npt.NDArray[np.bool_]) -> FloatPicture:
-    """A first guess: each row interpolated across its gap; rows hidden whole take the mean of the rest."""
-    field = scene.copy()
-    columns = np.arange(scene.shape[1])
-    rest = scene[~hidden].mean(axis=0)
-    for row in np.flatnonzero(hidden.any(axis=1)):
-        known = ~hidden[row]
-        for channel in range(3):
-            values = np.interp(columns, columns[known], scene[row, known, channel]) if known.any() else rest[channel]
-            field[row, :, channel] = np.where(known, scene[row, :, channel], values)
-    return field
-
-
-def enlarge(scene: Pixels, side: int) -> FloatPicture:
-    """The square scene at `side` pixels, float32 (side, side, 3), 0 to 255, without blocks or ringing.
-
-    Doubled step by step, each step followed by a (1, 2, 1) / 4 smoothing: in the limit a spline of high order.
-    """
-    planes = [_sharpen(scene[..., channel].astype(np.float32)) for channel in range(3)]
-    return np.stack([np.clip(_grow(plane, side), 0, 255) for plane in planes], axis=-1)
+    planes = []
+    for channel in range(3):
+        fine = Image.fromarray(_grow(_sharpen(scene[..., channel].astype(np.float32))))
+        left, top, right, bottom = (value * fine.width for value in window)
+        planes.append(
+            np.asarray(fine.resize(size, Image.Resampling.BICUBIC, box=(left, top, right, bottom)), dtype=np.float32)
+        )
+    return np.clip(np.stack(planes, axis=-1), 0, 255)
 
 
 def _sharpen(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.clip(plane + np.float32(_CRISP) * (plane - _smooth(plane)), 0, 255)
 
 
-def _grow(plane: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:
-    while plane.shape[0] < side:
-        step = min(2 * plane.shape[0], side)
-        plane = _smooth(_resize(plane, step))
-    return plane if plane.shape[0] == side else _resize(plane, side)
-
-
-def _resize(plane: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:
-    return np.asarray(Image.fromarray(plane).resize((side, side), Image.Resampling.BICUBIC), dtype=np.float32)
+def _grow(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    while plane.shape[0] < _FINE_SIDE:
+        side = 2 * plane.shape[0]
+        plane = _smooth(np.asarray(Image.fromarray(plane).resize((side, side), Image.Resampling.BICUBIC)))
+    return plane
 
 
 def _smooth(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -84,20 +58,49 @@ def _smooth(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray((high[:-2] + 2 * high[1:-1] + high[2:]) * np.float32(0.25), np.float32)
 
 
-def cover_crop(
-    picture: FloatPicture, size: tuple[int, int], scene_box: ProductBox, product_box: ProductBox
-) -> FloatPicture:
-    """The part of a square picture (side = the longer of width and height) that fills `size` (width, height).
+def cover_crop(scene: Pixels, size: tuple[int, int], scene_box: ProductBox, product_box: ProductBox) -> FloatPicture:
+    """The part of a square scene that fills `size` (width, height) in pixels, enlarged; float32, 0 to 255.
 
-    It is chosen so that the spot on which the product stood in the scene comes to lie, as nearly as the picture
-    allows, where it stands in the layout: a shoe on a table stays on the table.
+    It is chosen so that the surface begins behind the product's lower part and its foot stands on it, and that the
+    place around which the scene was painted lies where the product stands. A scene painted around a product at the
+    right is mirrored for a layout that has it at the left.
+
+    Args:
+        scene: square, uint8 (side, side, 3), without the product.
+        size: of the result.
+        scene_box: where the scene was painted around the product.
+        product_box: where the layout has it.
     """
-    side = picture.shape[0]
-    width, height = size
-    left = (scene_box.left + scene_box.width / 2) * side - (product_box.left + product_box.width / 2) * width
-    top = scene_box.bottom * side - product_box.bottom * height
-    x, y = min(max(round(left), 0), side - width), min(max(round(top), 0), side - height)
-    return picture[y : y + height, x : x + width]
+    centre, wanted = scene_box.left + scene_box.width / 2, product_box.left + product_box.width / 2
+    if (centre - 0.5) * (wanted - 0.5) < 0 and abs(wanted - 0.5) > 0.1:
+        scene, centre = scene[:, ::-1], 1 - centre
+    longer = max(size)
+    wide, high = size[0] / longer, size[1] / longer
+    left, top = centre - wanted * wide, scene_box.bottom - product_box.bottom * high
+    edge = horizon(scene)
+    if edge is not None and high < 1:
+        behind = product_box.bottom - 0.3 * product_box.height  # where the surface should begin in the picture
+        top = edge - behind * high
+    left, top = min(max(left, 0.0), 1 - wide), min(max(top, 0.0), 1 - high)
+    return enlarge(scene, size, (left, top, left + wide, top + high))
+
+
+def horizon(scene: Pixels) -> float | None:
+    """Where wall meets surface, as a fraction of the height; None if no level edge crosses most of the scene.
+
+    It is the row at which most columns step the same way, weighed by the size of the median step.
+    """
+    side = scene.shape[0]
+    reach = max(1, side // 32)
+    light = scene.astype(np.float32).mean(axis=2)
+    steps = np.stack([light[y : y + reach].mean(axis=0) - light[y - reach : y].mean(axis=0)
+                      for y in range(reach, side - reach + 1)])  # fmt: skip
+    median = np.median(steps, axis=1)
+    agree = np.maximum((steps > 0).mean(axis=1), (steps < 0).mean(axis=1))
+    rows = np.arange(reach, side - reach + 1) / side
+    strength = np.abs(median) * (agree > 0.8) * (rows > 0.4) * (rows < 0.95)
+    best = int(strength.argmax())
+    return float(rows[best]) if strength[best] > 4 else None
 
 
 def spread(picture: Pixels | FloatPicture) -> float:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from contracts.errors import DataError
-from generators.backdrop import add_grain, clear_product, cover_crop, enlarge, ground, spread
+from generators.backdrop import add_grain, cover_crop, ground, spread
 from generators.contrast import (
     LEAST_CONTRAST,
     LIGHT_INK,
@@ -23,6 +23,7 @@ from generators.contrast import (
     ink_on,
     make_legible,
 )
+from generators.filling import clear_product
 from generators.layout import DEFAULT_BOX, SQUARE, Layout
 from generators.products import PixelBox, Pixels, ProductBox, composite, fit_product, product_mask
 from generators.typeface import DISPLAY_FONT, TEXT_FONT, load_typeface
@@ -107,7 +108,7 @@ def typeset(
     placed = fit_product(product, layout.product, canvas_size) if product is not None else None
     if placed is not None:
         picture = ground(picture, *placed)
-    legible = make_legible(add_grain(picture, seed), plan.boxes(), least_shade=plate)
+    legible = make_legible(add_grain(picture, seed), plan.line_boxes(), least_shade=plate)
     finished = np.round(_set_type(legible.picture, plan, legible.ink, button)).astype(np.uint8)
     if placed is not None:
         finished = composite(finished, *placed)  # last, so that nothing can touch it
@@ -129,7 +130,7 @@ def _background(
 ) -> FloatPicture:
     if product is not None:
         scene = clear_product(scene, product_mask(product, scene_box, scene.shape[0]))
-    return cover_crop(enlarge(scene, max(size)), size, scene_box, layout.product)
+    return cover_crop(scene, size, scene_box, layout.product)
 
 
 def button_colour(colours: tuple[str, ...], product: Pixels | None, where: str) -> Colour:
@@ -235,7 +236,10 @@ def _report(
     plan: Plan, layout: Layout, size: tuple[int, int], at: PixelBox | None, legible: Legible, scene_spread: float,
     button: Colour,
 ) -> TypesetReport:  # fmt: skip
-    boxes, measured = plan.boxes(), dict(legible.contrasts)
+    boxes = plan.boxes()
+    measured = {
+        name: min(value for key, value in legible.contrasts.items() if key.startswith(f"{name} ")) for name in boxes
+    }
     inks = dict.fromkeys(boxes, legible.ink)
     lines = plan.lines if plan.label is None else (*plan.lines, plan.label)
     if plan.label is not None and plan.button is not None:

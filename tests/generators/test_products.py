@@ -158,7 +158,7 @@ def test_the_mask_is_the_alpha_at_the_place_of_the_product(side: int) -> None:
 
 
 def test_the_default_box_is_about_half_the_side_at_the_lower_right() -> None:
-    assert LAYOUTS["square"].product == DEFAULT_BOX
+    assert LAYOUTS["1:1"].product == DEFAULT_BOX
     assert 0.5 <= DEFAULT_BOX.width <= 0.56
     assert 0.5 <= DEFAULT_BOX.height <= 0.56
     assert DEFAULT_BOX.left > 0.4

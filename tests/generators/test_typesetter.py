@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import DataError, SettingsError
-from generators.backdrop import clear_product, enlarge
+from generators.backdrop import cover_crop, enlarge, horizon
 from generators.contrast import LEAST_CONTRAST, contrast_ratio
+from generators.filling import clear_product
 from generators.layout import DEFAULT_BOX, LAYOUTS, SQUARE
 from generators.products import fit_product, place_product, product_mask
 from generators.typeface import DISPLAY_FONT, FONTS, TEXT_FONT, clean_text, fit_text, load_typeface
-from generators.typesetter import button_colour, typeset
+from generators.typesetter import TypesetReport, button_colour, typeset
 from generators.wording import Copy
 
 COPY = Copy(
@@ -46,34 +47,120 @@ def _noise(side: int = 64) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
 
 
+def _collisions(report: TypesetReport) -> list[str]:
+    width, height = report.size
+    found = [name for name, box in report.boxes.items() if box.overlaps(report.product_box)]
+    found += [name for name, box in report.boxes.items()
+              if box.left < 0 or box.top < 0 or box.right > width or box.bottom > height]  # fmt: skip
+    rest = [name for name in report.boxes if name != "label"]
+    return found + [f"{a}+{b}" for a, b in combinations(rest, 2) if report.boxes[a].overlaps(report.boxes[b])]
+
+
+def test_the_formats_are_those_that_are_sold() -> None:
+    assert {name: layout.size for name, layout in LAYOUTS.items()} == {
+        "300x250": (300, 250), "336x280": (336, 280), "728x90": (728, 90), "160x600": (160, 600), "300x600": (300, 600),
+        "970x250": (970, 250), "320x50": (320, 50), "1:1": (1080, 1080), "4:5": (1080, 1350), "9:16": (1080, 1920),
+        "1.91:1": (1200, 628),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
-@pytest.mark.parametrize("width", [300, 720])
-def test_every_layout_is_set_without_a_collision(name: str, width: int) -> None:
+def test_every_format_is_set_without_a_collision(name: str) -> None:
     layout = LAYOUTS[name]
-    image, report = typeset(_scene(), _product(), COPY, layout, width)
+    image, report = typeset(_scene(), _product(), COPY, layout)
     assert image.mode == "RGB"
-    assert image.size == report.size == (width, round(width * layout.size[1] / layout.size[0]))
-    assert set(report.boxes) == {"wordmark", "headline", "body", "label", "button"}
-    for box in report.boxes.values():
-        assert not box.overlaps(report.product_box)
-        assert box.left >= 0
-        assert box.top >= 0
-        assert box.right <= image.width
-        assert box.bottom <= image.height
-    rest = [report.boxes[one] for one in ("wordmark", "headline", "body", "button")]
+    assert image.size == report.size == layout.size
+    assert set(report.boxes) >= {"wordmark", "headline", "label", "button"}
+    if name in ("728x90", "320x50"):
+        assert "body" not in report.boxes, "there is no room for it"
+    elif not layout.scale.body_may_go:
+        assert "body" in report.boxes
+    assert _collisions(report) == []
+    rest = [report.boxes[one] for one in ("wordmark", "headline", "body") if one in report.boxes]
     assert all(upper.bottom <= lower.top for upper, lower in pairwise(rest)), "they follow downwards"
-    assert report.type_sizes["headline"] > 1.4 * report.type_sizes["body"]
+    assert min(report.contrasts.values()) >= LEAST_CONTRAST
+    assert min(report.type_sizes.values()) >= 9
+    assert report.type_sizes["headline"] > 1.4 * report.type_sizes.get("body", report.type_sizes["wordmark"])
+
+
+_WORDS = st.one_of(
+    st.text("abcdefghij ", min_size=1, max_size=40),
+    st.lists(st.sampled_from(["Rindfleischetikettierungsueberwachung", "Donaudampfschifffahrtsgesellschaft", "a", "Ruhe",
+                              "Wetterschutz", "und", "W", "illi", "unterwegs"]), min_size=1, max_size=6).map(" ".join),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.sampled_from(sorted(LAYOUTS)), headline=_WORDS, body=st.one_of(st.just(""), _WORDS), call=_WORDS)
+def test_whatever_the_words_they_are_in_place_or_refused_by_name(
+    name: str, headline: str, body: str, call: str
+) -> None:
+    layout, unit = LAYOUTS[name], min(LAYOUTS[name].size)
+    size = None if unit < 500 else layout.size[0] // 3
+    copy = Copy(headline, body, call, "Harbour Roasters", ("#0b6e4f",))
+    try:
+        _, report = typeset(_scene(32), _product(), copy, layout, size)
+    except DataError as error:
+        if "does not fit" not in str(error) and "blank" not in str(error):
+            raise
+        return
+    assert _collisions(report) == []
+    assert min(report.contrasts.values()) >= LEAST_CONTRAST
+    label, button = report.boxes.get("label"), report.boxes.get("button")
+    if label is not None and button is not None:
+        assert button.left <= label.left
+        assert label.right <= button.right
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.integers(200, 700), st.sampled_from(sorted(LAYOUTS)), st.integers(40, 300), st.integers(40, 300))
-def test_the_product_is_exact_at_every_size(width: int, name: str, wide: int, high: int) -> None:
+@given(st.sampled_from(sorted(LAYOUTS)), st.integers(40, 300), st.integers(40, 300))
+def test_the_product_is_exact_at_every_size(name: str, wide: int, high: int) -> None:
     product, layout, copy = _product(wide, high), LAYOUTS[name], Copy("Brew", "", "Go", "Roast", ("#ffffff",))
-    image, report = typeset(_scene(seed=width), product, copy, layout, width)
+    image, report = typeset(_scene(seed=wide), product, copy, layout)
     resized, at = fit_product(product, layout.product, image.size)
     assert report.product_at == at
     opaque = resized[..., 3] == 255
     assert (np.asarray(image)[at.top : at.bottom, at.left : at.right][opaque] == resized[..., :3][opaque]).all()
+
+
+def test_a_body_that_would_crowd_a_small_format_is_left_out_and_in_a_large_one_refused() -> None:
+    crowded = Copy("A small home, anywhere you go", "many words " * 12, "Go", "A")
+    _, report = typeset(_scene(), _product(), crowded, LAYOUTS["300x250"])
+    assert "body" not in report.boxes
+    with pytest.raises(DataError, match=r"body.*does not fit"):
+        typeset(_scene(), _product(), Copy("Fine", "many words " * 60, "Go", "A"), LAYOUTS["4:5"], 500)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_surface_begins_behind_the_product(name: str) -> None:
+    scene = np.zeros((64, 64, 3), dtype=np.uint8)
+    scene[:41], scene[41:] = (200, 180, 160), (60, 50, 40)
+    box = LAYOUTS[name].product
+    picture = cover_crop(scene, LAYOUTS[name].size, DEFAULT_BOX, box)
+    foot = min(round(box.bottom * picture.shape[0]), picture.shape[0] - 1)
+    assert picture[foot].mean() < 90, "it stands on the surface"
+    assert picture[round((box.top + 0.1 * box.height) * picture.shape[0])].mean() > 150, "and has the wall behind it"
+
+
+def test_a_horizon_is_found_where_there_is_one() -> None:
+    scene = np.zeros((64, 64, 3), dtype=np.uint8)
+    scene[:41], scene[41:] = (200, 180, 160), (60, 50, 40)
+    found = horizon(scene)
+    assert found is not None
+    assert abs(found - 41 / 64) < 0.04
+    assert horizon(_noise()) is None
+    assert horizon(np.full((64, 64, 3), 90, np.uint8)) is None
+
+
+def test_stripes_go_on_where_the_product_was() -> None:
+    columns = np.arange(64)[None, :] + np.arange(64)[:, None]
+    scene = np.where((columns // 8 % 2)[..., None], (200, 90, 40), (40, 60, 120)).astype(np.uint8)
+    painted = place_product(scene, _product(), DEFAULT_BOX)
+    mask = product_mask(_product(), DEFAULT_BOX, 64)
+    cleared = clear_product(painted, mask)
+    hole = mask > 0.5
+    plain = np.abs(scene[hole].astype(int) - scene[~hole].mean(axis=0)).mean()
+    assert np.abs(cleared[hole].astype(int) - scene[hole]).mean() < 0.35 * plain, "far nearer than a smear of the mean"
 
 
 @pytest.mark.parametrize("kind", ["white", "black", "noise", "stripes"])
@@ -224,11 +311,11 @@ def test_a_horizon_goes_on_behind_the_product() -> None:
 
 def test_enlarging_shows_no_blocks_and_keeps_the_light() -> None:
     scene = _noise(32)
-    large = enlarge(scene, 600)
+    large = enlarge(scene, (600, 600))
     assert large.shape == (600, 600, 3)
     assert np.abs(large.mean(axis=(0, 1)) - scene.mean(axis=(0, 1))).max() < 4
     flat = np.full((32, 32, 3), 77, dtype=np.uint8)
-    assert np.abs(enlarge(flat, 333) - 77).max() < 0.01
+    assert np.abs(enlarge(flat, (333, 333)) - 77).max() < 0.01
     steps = np.abs(np.diff(large, axis=1)).mean(axis=(0, 2))
     at_edges = steps[np.round(np.arange(1, 32) * 600 / 32).astype(int) - 1].mean()
     assert at_edges < 1.5 * steps.mean(), "no steps where two scene pixels meet"
