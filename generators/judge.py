@@ -22,12 +22,11 @@ import numpy.typing as npt
 from contracts.errors import ModelError
 from contracts.seeds import seed_of, stream
 from generators.examples import Examples
-from generators.taste import ClickModel, Floats, fit_clicks
+from generators.taste import PENALTY, ClickModel, Floats, fit_clicks
 
 RESAMPLES = 200
 """Resamples of users; their spread is the judge's standard error, itself known to about 5 %."""
 
-_PENALTY = 3.0
 _ROWS = 8192  # impressions worked on at once
 
 MIN_CLICKS = 50
@@ -91,7 +90,7 @@ def fit_judge(
         picture_concept=examples.picture_concept,
         clicked=examples.clicked,
         space_hash=examples.space_hash,
-        penalty=_PENALTY,
+        penalty=PENALTY,
     )
     others = _resampled(first, examples, features, people, stream(seed, "judge"), resamples)
     return Judge((first, *others), len(np.unique(people)), rows, clicks)
@@ -135,7 +134,7 @@ def _ridge(fit: ClickModel, users: Floats) -> npt.NDArray[np.float64]:
     """(K,) second derivative of the penalties of `fit_clicks`, in the units of a saved model."""
     scale = float(users.std()) + 1e-6
     width, bends = len(fit.taste.common), fit.taste.bend.size
-    parts = [(len(fit.bias), 0.2), (1, 0.2), (width, 0.2), (bends, 2 * _PENALTY * scale**2), (width, 1e-3)]
+    parts = [(len(fit.bias), 0.2), (1, 0.2), (width, 0.2), (bends, 2 * PENALTY * scale**2), (width, 1e-3)]
     return np.concatenate([np.full(size, value) for size, value in parts])
 
 

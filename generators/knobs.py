@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from contracts.decisions import Reason
 from contracts.seeds import seed_of
+from generators.colour import srgb_to_lab
 from generators.studio import Order
 from generators.taste import PICTURE_FEATURES, picture_features
 
@@ -152,14 +153,14 @@ def wish(
     return found
 
 
-def _opponent(colour: str) -> tuple[float, float]:
-    """Red minus green and yellow minus blue of "#rrggbb", as `picture_features` has them."""
-    red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
-    return red - green, (red + green) / 2 - blue
+def _opponent(colour: str) -> Floats:
+    """Red-green and yellow-blue of "#rrggbb", as `picture_features` has them, (2,)."""
+    values = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    return srgb_to_lab(np.array(values, np.uint8))[1:] / np.float32(100)
 
 
 def product_lightness(product: Pixels | None) -> float | None:
     """Mean lightness, 0 to 1, of the opaque pixels of RGBA (h, w, 4); None without any."""
     if product is None or not (opaque := product[..., 3] > 200).any():
         return None
-    return float((product[opaque][:, :3] @ np.array([0.299, 0.587, 0.114])).mean() / 255)
+    return float(srgb_to_lab(product[opaque][:, :3])[:, 0].mean() / 100)

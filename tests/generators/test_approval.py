@@ -17,7 +17,7 @@ from generators.taste import PICTURE_FEATURES
 F = len(PICTURE_FEATURES)
 NONE = np.array([], np.int64)
 LIKES = np.zeros(len(TERMS))
-LIKES[[0, 6, F]] = 1.2, -0.8, -0.7  # light, calm, and not too light
+LIKES[[0, PICTURE_FEATURES.index("busyness"), F]] = 1.2, -0.8, -0.7  # light, calm, and not too light
 
 
 def phi(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -14,10 +14,10 @@ from generators.knobs import Knobs, knobs_for, product_lightness, turned, wish
 from generators.layout import LAYOUTS, with_product
 from generators.products import PixelBox
 from generators.studio import Order, finish
-from generators.taste import picture_features
+from generators.taste import PICTURE_FEATURES, picture_features
 from generators.wording import Copy
 
-SCALE = np.full(11, 0.1, np.float32)
+SCALE = np.full(len(PICTURE_FEATURES), 0.1, np.float32)
 
 
 def order(**changes: object) -> Order:

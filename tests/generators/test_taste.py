@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sources.colour
 from contracts.errors import ModelError
 from generators.cohorts import choose_renders, group_users
 from generators.taste import PICTURE_FEATURES, Taste, fit_taste, picture_features
@@ -88,6 +89,20 @@ def test_the_expected_gain_is_the_closed_form_of_the_best_look(
 
 def test_features_are_named() -> None:
     assert picture_features(np.zeros((2, 16, 16, 3), np.uint8)).shape == (2, len(PICTURE_FEATURES))
+
+
+def test_features_are_what_a_second_way_to_cielab_says() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    lab = sources.colour.srgb_to_lab(pictures / 255)
+    means = [lab[..., 0], lab[..., 1], lab[..., 2], np.hypot(lab[..., 1], lab[..., 2])]
+    expected = np.stack([plane.mean((1, 2)) / 100 for plane in means], axis=1)
+    assert np.allclose(picture_features(pictures)[:, :4], expected, atol=1e-4)
+
+
+def test_the_same_picture_has_the_same_features_at_any_size() -> None:
+    small = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    large = small.repeat(3, axis=1).repeat(3, axis=2)
+    assert np.allclose(picture_features(small), picture_features(large), atol=1e-4)
 
 
 @settings(max_examples=30, deadline=None)

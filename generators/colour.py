@@ -1,0 +1,24 @@
+"""Turns sRGB into CIELAB, where equal steps look about equally large (CIE 15:2004, D65)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+_TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
+_WHITE = np.array([0.95047, 1.0, 1.08883])
+
+
+def srgb_to_lab(pixels: npt.NDArray[np.generic]) -> Floats:
+    """sRGB, 0 to 255, (..., 3) into L* (0 to 100), a* and b* under D65, (..., 3)."""
+    encoded = np.asarray(pixels, np.float32) / 255
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    ratio = linear @ (_TO_XYZ.T / _WHITE).astype(np.float32)
+    root = np.where(ratio > 216 / 24389, np.cbrt(ratio), (24389 / 27 * ratio + 16) / 116)
+    light = 116 * root[..., 1] - 16
+    lab = [light, 500 * (root[..., 0] - root[..., 1]), 200 * (root[..., 1] - root[..., 2])]
+    return np.asarray(np.stack(lab, axis=-1), np.float32)
