@@ -47,8 +47,8 @@ run: python-is-new-enough .venv/.installed ## install, then the whole batch on t
 	@$(BIN)/adloom run
 
 test: python-is-new-enough .venv/.installed-dev lint ## install, then lint, types, import arrows, docs in step, tests
-	@echo "[test] tests"
-	@$(BIN)/python -m pytest
+	@echo "[test] tests, on two processes"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: .venv/.installed-dev .venv-bench/.installed ## benchmarks beside their peers (results in benchmarks/results), and the tests that take minutes
 	@$(BIN)/python -m benchmarks.intake
