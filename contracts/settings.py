@@ -148,7 +148,9 @@ class GeneratorSettings(_Frozen):
     renders: int = Field(default=48, ge=0, description="personal pictures to draw at most; general ones come on top")
     min_cohort_users: int = Field(default=25, ge=1, description="a cohort has at least this many users")
     max_cohorts: int = Field(default=20, ge=1, description="cohorts at most")
-    way: Literal["diffusion"] = Field(default="diffusion", description="the way to draw")
+    way: Literal["diffusion", "stable-diffusion"] = Field(
+        default="diffusion", description="the way to draw: our own network, or a checkpoint, see [stable_diffusion]"
+    )
     steps: int = Field(default=10, ge=1, le=1000, description="denoising steps")
     guidance: float = Field(
         default=4.0, ge=0, description="guided = null + guidance * (user - null); 1 is plain, 0 ignores the user"
@@ -162,6 +164,36 @@ class GeneratorSettings(_Frozen):
     )
     font_path: Path | None = Field(default=None, description="a font for all type, where Inter lacks a script")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where to train and draw")
+
+
+class StableDiffusionSettings(_Frozen):
+    """A pretrained checkpoint as the way to draw, see docs/stable-diffusion.md."""
+
+    checkpoint: str | None = Field(default=None, description="a folder in diffusers' layout, or a hub id; needed")
+    side: int | None = Field(
+        default=None, ge=16, le=4096, description="side of the scenes, pixels; else what the checkpoint was trained on"
+    )
+    scheduler: Literal["own", "ddim", "dpm++", "euler", "lcm", "turbo"] = Field(
+        default="dpm++", description="own: the checkpoint's; lcm, turbo: for checkpoints distilled that way"
+    )
+    steps: int = Field(default=25, ge=1, le=1000, description="denoising steps; 4 with lcm, 1 to 4 with turbo")
+    guidance: float = Field(
+        default=5.0, ge=0, description="weight of prompt and user; up to 1, as lcm and turbo want it, unguided"
+    )
+    user_scale: float = Field(
+        default=1.0, ge=0, description="how loudly the user speaks beside the prompt; 0: not at all"
+    )
+    prompt: str = Field(
+        default="{topics}, {words}, advertising photograph of an empty scene, soft light, sharp, plain background",
+        description="{topics} and {words} are the concept's",
+    )
+    negative_prompt: str = Field(
+        default="text, letters, logo, watermark, frame, people, hands, blurry, distorted", description="what to avoid"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="of the weights; auto: bf16 on CUDA, else fp32"
+    )
+    rows: int = Field(default=4, ge=1, description="scenes painted at once; halved when GPU memory runs out")
 
 
 class EvaluationSettings(_Frozen):
@@ -259,6 +291,7 @@ class Settings(_Frozen):
     features: FeatureSettings = FeatureSettings()
     ranking: RankingSettings = RankingSettings()
     generators: GeneratorSettings = GeneratorSettings()
+    stable_diffusion: StableDiffusionSettings = StableDiffusionSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     experiment: ExperimentSettings = ExperimentSettings()
     learning: LearningSettings = LearningSettings()

@@ -72,6 +72,11 @@ def find_generator(models: Path, space_hash: str) -> Path | None:
     return None
 
 
+def find_adapter(models: Path, space_hash: str) -> Path | None:
+    """The adapter in use for a space; None when none was trained for it."""
+    return next((folder for folder in versions(models, "adapter") if adapter_space(folder) == space_hash), None)
+
+
 def any_generator(models: Path) -> Path | None:
     """A generator of whatever space, to start training from."""
     return next(versions(models, "generator"), None)
@@ -79,7 +84,16 @@ def any_generator(models: Path) -> Path | None:
 
 def generator_space(folder: Path) -> str | None:
     """The space that a generator was trained in."""
+    return _space_in(folder / "weights" / "config.json")
+
+
+def adapter_space(folder: Path) -> str | None:
+    """The space that an adapter was trained in."""
+    return _space_in(folder / "config.json")
+
+
+def _space_in(config: Path) -> str | None:
     try:
-        return str(json.loads((folder / "weights" / "config.json").read_text())["space_hash"])
+        return str(json.loads(config.read_text())["space_hash"])
     except (OSError, ValueError, KeyError):
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +22,7 @@ from flows import (
     space_commands,
     train_commands,
 )
-from flows.console import Config, Json, Models, app, out
+from flows.console import Config, Json, Models, app, complain, out
 from flows.job import MODELS, RUNS, SHIPPED, Job
 from flows.show_progress import Ticker
 
@@ -56,12 +55,6 @@ def execute(words: list[str]) -> int:
     except KeyboardInterrupt:
         return complain("stopped. Repeat the command to go on where it stopped.", code=130)
     return result if isinstance(result, int) else 0
-
-
-def complain(line: str, code: int = 2) -> int:
-    """One line on stderr."""
-    print("adloom: " + " ".join(line.split()), file=sys.stderr)
-    return code
 
 
 @app.command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,3 +18,9 @@ out = Console(soft_wrap=True, highlight=False)
 Config = Annotated[Path | None, Parameter(help="Settings, TOML; see configs/default.toml.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for machines.")]
 Models = Annotated[Path, Parameter(help="Where learned models are.")]
+
+
+def complain(line: str, code: int = 2) -> int:
+    """One line on stderr; returns the exit code."""
+    print("adloom: " + " ".join(line.split()), file=sys.stderr)
+    return code

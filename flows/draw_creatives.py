@@ -14,13 +14,15 @@ from PIL import Image
 
 from contracts.errors import AdloomError, DataError
 from contracts.seeds import seed_of
+from contracts.settings import Settings
 from contracts.store import digest_of, write_json
 from contracts.tables import GENERAL_COHORT, Creatives, polars_schema
 from flows.choose_models import any_generator
+from flows.choose_painter import painter_key, painter_of
 from flows.gather_audience import Audience, describe_cohorts, gather
 from flows.job import Job, Stage
 from generators.checks import perceptual_hash
-from generators.diffusion import DiffusionPainter
+from generators.knobs import Knobs
 from generators.layout import SQUARE
 from generators.painters import Painter
 from generators.products import load_product
@@ -28,7 +30,6 @@ from generators.scorer import Reviewed, Scorer
 from generators.studio import Appeal, Finished, Order, make
 from generators.taste import Taste
 from generators.typesetter import check_copy
-from generators.weights import load_weights
 from generators.wording import Copy
 
 Floats = npt.NDArray[np.float32]
@@ -66,31 +67,16 @@ def work(job: Job, folder: Path) -> None:
     write_json(folder / "cohorts.json", describe_cohorts(job, audience))
 
 
-def set_up(job: Job, *, steps: int | None = None, guidance: float | None = None) -> tuple[Painter, Scorer, bool]:
-    """The painter and the scorer of a run, and whether they know its space; steps and guidance instead of the settings'."""
+def set_up(job: Job, knobs: Knobs | None = None) -> tuple[Painter, Scorer, bool]:
+    """The painter and the scorer of a run, and whether they know its space; knobs: how a picture is drawn again."""
     choice = json.loads((job.run / "training" / "choice.json").read_text())
-    personal = choice["origin"] != "none"
-    if personal:
-        home = job.run / "training" / "generator"
-        generator = load_weights(home / "weights", space_hash=choice["space_hash"], device=device_of(job))
-        scorer = Scorer(Taste.load(home, choice["space_hash"]), Reviewed.load(home))
-    else:
-        shipped = any_generator(job.models)
-        assert shipped is not None, "the sample's weights come with the code"
-        generator, scorer = load_weights(shipped / "weights", device=device_of(job)), Scorer(None, None)
-    known = job.settings.generators
-    painter = DiffusionPainter(
-        generator, steps=steps or known.steps, guidance=known.guidance if guidance is None else guidance
-    )
-    return painter, scorer, personal
-
-
-def device_of(job: Job) -> str:
-    """Where to draw."""
-    import torch  # noqa: PLC0415 - only its answer is needed here
-
-    wish = job.settings.generators.device
-    return ("cuda" if torch.cuda.is_available() else "cpu") if wish == "auto" else wish
+    if choice["origin"] != "none":
+        home, space = job.run / "training" / "generator", choice["space_hash"]
+        scorer = Scorer(Taste.load(home, space), Reviewed.load(home))
+        return painter_of(job, home, space, knobs), scorer, True
+    shipped = any_generator(job.models)
+    assert shipped is not None, "the sample's weights come with the code"
+    return painter_of(job, shipped, None, knobs), Scorer(None, None), False
 
 
 def ready(job: Job, concepts: pl.DataFrame, slates: pl.DataFrame) -> tuple[dict[str, Goods], dict[str, AdloomError]]:
@@ -226,12 +212,21 @@ def say(folder: Path) -> str:
     return f"{len(creatives)} creatives ({personal} personal), {passed} passed every check{noted}"
 
 
+def drawing_settings(settings: Settings) -> dict[str, Any]:
+    """The settings that decide what is drawn."""
+    own = settings.generators.model_dump(mode="json", exclude={"first_training_steps"})
+    if settings.generators.way == "stable-diffusion":
+        own["stable_diffusion"] = settings.stable_diffusion.model_dump(mode="json")
+    return own
+
+
 STAGE = Stage(
     name="generators",
     reads=("sources", "features", "ranking", "training"),
-    settings=lambda settings: settings.generators.model_dump(mode="json", exclude={"first_training_steps"}),
+    settings=drawing_settings,
     packages=("generators",),
     libraries=("torch", "diffusers", "numpy", "pillow"),
     work=work,
     say=say,
+    models=painter_key,
 )

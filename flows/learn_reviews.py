@@ -17,17 +17,15 @@ from contracts.errors import DataError, ModelError
 from contracts.seeds import seed_of, stream
 from contracts.store import digest_of, file_hash, write_json
 from flows.choose_models import ORIGIN, find_generator, keep_version
-from flows.draw_creatives import device_of
+from flows.choose_painter import painter_of
 from flows.gather_verdicts import JUDGED, Gathered, gather_verdicts, looks_of
 from flows.job import Job
 from flows.rebuild_orders import OrderBook
 from generators.approval import FILE as APPROVAL_FILE
 from generators.approval import Approval, cross_checked, fit_approval
-from generators.diffusion import DiffusionPainter
 from generators.taste import picture_features
 from generators.tilt import FILE as TILT_FILE
 from generators.tilt import Tilt, fit_tilt
-from generators.weights import load_weights
 
 FACTS = "learned.json"
 
@@ -95,7 +93,7 @@ def learn(job: Job, decisions: pl.DataFrame, tell: Tell) -> Learned:
     remembered = pl.read_parquet(old / JUDGED, glob=False) if (old / JUDGED).exists() else None
     gathered = gather_verdicts(decisions, looks_of(job.run), remembered)
     _check_enough(job, gathered)
-    pool = _pool(job, old, tell)
+    pool = _pool(job, old, choice["space_hash"], tell)
     centre, scale = pool.mean(axis=0), pool.std(axis=0) + 1e-6
     auc = cross_checked(gathered.verdicts, centre=centre, scale=scale)
     if auc < 0.5:
@@ -178,14 +176,13 @@ def _check_enough(job: Job, gathered: Gathered) -> None:
         raise DataError(what, where=str(job.run), fix="Review more pictures: adloom review.")
 
 
-def _pool(job: Job, version: Path, tell: Tell) -> npt.NDArray[np.float32]:
+def _pool(job: Job, version: Path, space_hash: str, tell: Tell) -> npt.NDArray[np.float32]:
     """Features (N, F) of scenes that the painter draws for this run's cohorts and concepts, before any choice."""
     before = Tilt.load(version)
     if before is not None:
         return np.asarray(before.looks * before.scale + before.centre, np.float32)
     known = job.settings.generators
-    generator = load_weights(version / "weights", device=device_of(job))
-    painter = DiffusionPainter(generator, steps=known.steps, guidance=known.guidance)
+    painter = painter_of(job, version, space_hash)
     book = OrderBook(job, knows_space=True)
     made = pl.read_parquet(job.run / "generators" / "creatives.parquet").select("concept_id", "cohort")
     pairs = [pair for pair in made.iter_rows() if pair[0] in book.goods]

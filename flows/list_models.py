@@ -13,13 +13,13 @@ import polars as pl
 from contracts.errors import DataError, ModelError
 from features.space import Space
 from flows import choose_ranker
-from flows.choose_models import ORIGIN, generator_space, model_roots, use_version
+from flows.choose_models import ORIGIN, adapter_space, generator_space, model_roots, use_version
 from flows.compare_rankers import Comparison, compare
 from flows.job import Job
 from ranking.ranker import Ranker
 from ranking.split import split
 
-KINDS = ("space", "generator", "ranker")
+KINDS = ("space", "generator", "adapter", "ranker")
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ def _about(kind: str, folder: Path) -> str:
             return f"{space.dimensions} dimensions"
         if kind == "generator":
             return f"drawn in space {(generator_space(folder) or 'unknown')[:12]}"
+        if kind == "adapter":
+            return f"of users in space {(adapter_space(folder) or 'unknown')[:12]}"
         meta = Ranker.load(folder).meta
     except ModelError as error:
         return f"cannot be used: {error.what}"

@@ -103,9 +103,7 @@ def draw_again(job: Job, wanted: RedrawJob) -> RedrawJob:
     attempt, times = _earlier(run, wanted)
     knobs = knobs_for(reasons, times=times)
     settings = job.settings.generators
-    painter, scorer, personal = set_up(
-        job, steps=settings.steps * knobs.steps, guidance=1 + (settings.guidance - 1) * knobs.guidance
-    )
+    painter, scorer, personal = set_up(job, knobs)
     book = OrderBook(job, knows_space=personal)
     rejected = book.order(wanted.creative_id, row["concept_id"], row["cohort"], row["seed"])
     concept = book.concepts.filter(pl.col("concept_id") == row["concept_id"]).row(0, named=True)

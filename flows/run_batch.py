@@ -10,6 +10,7 @@ from typing import Any
 from contracts.errors import AdloomError
 from contracts.store import StageResult
 from flows import build_features, check_sources, draw_creatives, evaluate_run, rank_concepts, train_generator
+from flows.choose_painter import look_for_checkpoint
 from flows.job import Job, Stage
 
 STAGES: tuple[Stage, ...] = (
@@ -33,6 +34,7 @@ def run_batch(job: Job, tell: Tell) -> list[StageResult]:
     """
     with job.store.locked():
         job.note()
+        look_for_checkpoint(job)
         done = finished_stages(job, tell)
         if len(done) == len(STAGES):
             return done

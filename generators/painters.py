@@ -66,6 +66,11 @@ def frame_product(product: Pixels | None, side: int) -> tuple[Pixels, Floats]:
     return place_product(canvas, product, DEFAULT_BOX), mask
 
 
+def lay_product(scene: Pixels, product: Pixels | None) -> Pixels:
+    """The scene (side, side, 3) with the product on top where the layout wants it; opaque pixels are the product's own."""
+    return scene if product is None else place_product(scene, product, DEFAULT_BOX)
+
+
 def stack_vectors(vectors: Sequence[Floats | None]) -> torch.Tensor | None:
     """(B, D) with zeros where there is none; None where no row has one."""
     known = next((vector for vector in vectors if vector is not None), None)
