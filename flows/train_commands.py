@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -51,6 +52,43 @@ def train_generator(
     with Bar() as bar:
         version = learn_generator(job, chosen, from_scratch=from_scratch, tell=bar.tell)
     out.print(f"Generator {version} is in use.")
+
+
+@train.command(name="adapter")
+def train_adapter(
+    data: Path | None = None,
+    *,
+    config: Config = None,
+    runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
+    models: Models = MODELS,
+    steps: Annotated[int, Parameter(help="Optimiser steps of the users' lesson.")] = 2000,
+    rows: Annotated[int, Parameter(help="Impressions per step.")] = 8,
+    accumulate: Annotated[int, Parameter(help="Batches whose gradients make one step.")] = 1,
+    learning_rate: Annotated[float, Parameter(help="At its height.")] = 1e-4,
+    advertiser: Annotated[
+        list[str] | None, Parameter(help="Learn a style of this advertiser; may be repeated.")
+    ] = None,
+    style_steps: Annotated[int, Parameter(help="Optimiser steps of each style.")] = 400,
+    spare_memory: Annotated[bool, Parameter(negative="", help="Less GPU memory, a third slower.")] = False,
+) -> None:
+    """Teach a Stable Diffusion checkpoint who clicks what, see docs/stable-diffusion.md; resumes a stopped training.
+
+    Example: adloom train adapter data/shop --config sd.toml --advertiser Stride
+
+    Parameters
+    ----------
+    data: The data folder; the shipped sample when left out.
+    """
+    from flows.train_adapter import learn_adapter  # noqa: PLC0415 - slow to import
+    from generators.adapter_training import Course  # noqa: PLC0415 - slow to import
+
+    settings = load_settings(config)
+    course = Course(steps=steps, rows=rows, accumulate=accumulate, learning_rate=learning_rate, seed=settings.seed,
+                    warmup_steps=min(100, steps // 4), spare_memory=spare_memory)  # fmt: skip
+    style = replace(course, steps=style_steps, warmup_steps=min(50, style_steps // 4))
+    with Bar() as bar:
+        version = learn_adapter(Job(data or SHIPPED, settings, runs, models), course, style, advertiser or [], bar.tell)
+    out.print(f"Adapter {version} is in use.")
 
 
 @train.command(name="space")

@@ -135,6 +135,7 @@ def test_an_unknown_setting_names_the_nearest_one(
         ["world", ".", "--users", "10"],
         ["fetch", "movielens", "x", "--ratings", "no/such/folder"],
         ["train", "generator", "no/such/folder"],
+        ["train", "adapter"],
     ],
 )
 def test_bad_words_are_one_line_and_exit_2(
@@ -156,6 +157,7 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         ["abtest"],
         ["train", "generator"],
         ["train", "space"],
+        ["train", "adapter"],
     ):
         assert execute([*words, "--help"]) == 0
         assert f"adloom {' '.join(words)}" in " ".join(capsys.readouterr().out.split())
