@@ -250,10 +250,11 @@ class LearningSettings(_Frozen):
 
     least_decisions: int = Field(default=30, ge=2, description="approvals and rejections before anything is learned")
     most_kl: float = Field(
-        default=0.5, gt=0, description="nats that the looks drawn may move away from those before any feedback"
+        default=1.0, gt=0, description="nats that the looks drawn may move away from those before any feedback"
     )
+    step_kl: float = Field(default=0.25, gt=0, description="nats further that one round of learning may move them")
     least_diversity: float = Field(
-        default=0.999, gt=0, le=1, description="share of the diversity of looks that must stay, see docs/feedback.md"
+        default=0.99, gt=0, le=1, description="share of the diversity of pictures that must stay, see docs/feedback.md"
     )
     pool: int = Field(default=256, ge=32, description="scenes painted to see what looks there are")
 
@@ -266,7 +267,7 @@ class ApprovalSettings(_Frozen):
     )
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="with which the bound of every stratum holds")
     people_share: float = Field(
-        default=0.1, ge=0, le=1, description="share of the pictures approved so that people see all the same"
+        default=0.1, ge=0, le=1, description="share of the pictures that pass which is left to people all the same"
     )
 
 

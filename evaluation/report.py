@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from contracts.errors import DataError
-from evaluation import plots, ranker_plots, wording
+from evaluation import plots, ranker_plots, review_rounds, wording
 from evaluation.cold_start import by_history
 from evaluation.creatives import Figure, coverage, picture_truth
 from evaluation.judged import judged_section
@@ -21,6 +21,7 @@ from evaluation.labels import labels_section
 from evaluation.logs import LoggedSlates, logged_slates
 from evaluation.quality import assortment, calibration, ranking
 from evaluation.report_data import PictureRow, ReportData
+from evaluation.review_rounds import rounds_section
 from evaluation.schema import VERSION
 from evaluation.sections import absent, estimates, no_propensities, span, trust, verdict
 from evaluation.thumbnails import thumbnail
@@ -52,6 +53,7 @@ def build_report(data: ReportData) -> Report:
         "ranker": absent("No ranker was trained.") if data.ranker_choice is None else dict(data.ranker_choice),
         "pictures": _pictures(data),
         "creatives": _creatives(data),
+        "reviews": rounds_section(data.review_rounds, confidence=data.settings.confidence),
         "space": absent("No drift of the space was measured.") if data.space is None else dict(data.space),
         "intake": [asdict(table) for table in data.intake],
         "probes": [asdict(topic) for topic in data.probes],
@@ -97,7 +99,7 @@ def render_html(report: Report, pictures: Mapping[str, bytes]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(wording.FILTERS)
-    drawn = plots.charts(report) | ranker_plots.charts(report)
+    drawn = plots.charts(report) | ranker_plots.charts(report) | review_rounds.charts(report)
     page = environment.get_template("report.html.j2")
     return page.render(
         report=report,

@@ -10,6 +10,7 @@ import polars as pl
 
 from contracts.settings import EvaluationSettings
 from evaluation.judged import JudgedPictures
+from evaluation.review_rounds import ReviewRound
 
 Kind = Literal["own", "other", "general", "logged"]
 
@@ -150,6 +151,7 @@ class ReportData:
         judged: what an independent judge expects of the pictures; or, in a sentence, why there is no judge.
         labels: user_id, concept_id, slot, clicked, labelled of logged impressions of pictures; None: no pictures.
         picture_rows: what to show side by side.
+        review_rounds: of review, that the generator has learned from, the first one first.
         space: how well the frozen space explains the log: version, kind, items, guests, days, shares, advice and reasons,
             as in report.json.
         intake: one for each input file.
@@ -183,6 +185,7 @@ class ReportData:
     judged: JudgedPictures | str = "No pictures were judged."
     labels: pl.DataFrame | None = None
     picture_rows: tuple[PictureRow, ...] = ()
+    review_rounds: tuple[ReviewRound, ...] = ()
     space: Mapping[str, object] | None = None
     intake: tuple[IntakeTable, ...] = ()
     probes: tuple[TopicProbe, ...] = ()

@@ -23,7 +23,7 @@ class Unseen:
 
     Attributes:
         tiers: what is known of every kind of picture that people decided on.
-        approvals: pictures that pass; those marked `to_people` are approved too, and shown to people all the same.
+        approvals: pictures that pass; those marked `to_people` are left to people all the same, so that the bound stays known.
         recorded: decision rows written.
     """
 
@@ -107,14 +107,15 @@ def approve_unseen(job: Job, log: DecisionLog, settings: ApprovalSettings, *, re
     }
     found = auto_approvals(waiting, known, people_share=settings.people_share, seed=job.settings.seed)
     hashes = {row["creative_id"]: row["file_hash"] for row in rows}
-    if record and found:
+    passing = [one for one in found if not one.to_people]
+    if record and passing:
         log.record_all(
             [
                 Said(
                     reviewer=AUTO, role=Role.REVIEWER, run_id=job.run_id, creative_id=one.creative_id,
                     file_hash=hashes[one.creative_id], kind=Kind.APPROVE, comment=one.comment,
                 )
-                for one in found
+                for one in passing
             ]
         )  # fmt: skip
-    return Unseen(tuple(known.values()), tuple(found), len(found) if record else 0)
+    return Unseen(tuple(known.values()), tuple(found), len(passing) if record else 0)

@@ -23,6 +23,7 @@ from flows.measure_truth import logged_value, oracle_of, target_value, true_wort
 from flows.model_slates import modelled, rewarded
 from flows.probe_topics import probe_topics
 from flows.show_pictures import picture_rows
+from flows.sum_up_round import rounds_of
 from flows.value_pictures import as_columns, picture_values
 from ranking.policy import Policy
 from ranking.replay import logged_policy
@@ -89,6 +90,7 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
         judged=judged,
         labels=labels(run),
         picture_rows=rows,
+        review_rounds=rounds_of(run / "training" / "generator"),
         space=json.loads((run / "features" / "drift.json").read_text()),
         intake=intake(run),
         probes=probe_topics(job),

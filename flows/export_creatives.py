@@ -19,7 +19,7 @@ from contracts.errors import AdloomError, DataError, RunError
 from contracts.run_creatives import REDRAWN
 from contracts.settings import ExportSettings
 from contracts.store import MANIFEST, code_version, file_hash
-from flows.job import Job
+from flows.job import Job, job_of
 from flows.open_reviews import hashed_creatives
 from review.ad_sheets import DIGITAL_SOURCE_TYPE, PLATFORMS, SHEETS, Ad, alt_text, to_csv
 from review.archive import write_archive
@@ -98,6 +98,11 @@ def export(
     text = (json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
     write_archive(out, {**contents, **sheets, MANIFEST_NAME: text})
     return Exported(out, len(free), len(contents), tuple(objections))
+
+
+def export_run(run: Path, log: DecisionLog, out: Path, leave_out_stale: bool) -> None:
+    """A `review.desk.ExportRun`."""
+    export(job_of(run), log, out, leave_out_stale=leave_out_stale)
 
 
 def stale(job: Job, objections: Sequence[Objection]) -> AdloomError:

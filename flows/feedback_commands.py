@@ -198,5 +198,5 @@ def auto_approve(
         table.add_row(kind.topic, kind.generator, kind.checks or "passed", str(tier.decided), str(tier.rejected), f"{tier.bound:.2%}", "yes" if tier.passes else "")  # fmt: skip
     out.print(table)
     seen = sum(one.to_people for one in found.approvals)
-    verb = "approved" if record else "would be approved (--record writes it down)"
-    out.print(f"{len(found.approvals)} creatives {verb}; {seen} of them go to people all the same.")
+    verb = "are approved" if record else "would be approved (--record writes it down)"
+    out.print(f"{len(found.approvals) - seen} creatives {verb}; {seen} more pass and are left to people all the same.")

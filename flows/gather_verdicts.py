@@ -69,9 +69,8 @@ def gather_verdicts(decisions: pl.DataFrame, looks: pl.DataFrame, remembered: pl
     """
     known = looks if remembered is None else pl.concat([looks, remembered])
     known = known.unique(["run_id", "creative_id", "file_hash"], keep="first", maintain_order=True)
-    counting = _counting(decisions)
     key = ["run_id", "creative_id", "file_hash"]
-    placed = counting.join(known.select(*key, "concept_id").with_row_index("picture"), on=key, how="left")
+    placed = counting(decisions).join(known.select(*key, "concept_id").with_row_index("picture"), on=key, how="left")
     other = known.select("run_id", pl.col("creative_id").alias("other_creative_id"),
                          pl.col("file_hash").alias("other_file_hash")).with_row_index("other")  # fmt: skip
     placed = placed.join(other, on=["run_id", "other_creative_id", "other_file_hash"], how="left").sort("decision_id")
@@ -98,7 +97,7 @@ def gather_verdicts(decisions: pl.DataFrame, looks: pl.DataFrame, remembered: pl
     return Gathered(verdicts, known, reviewers, len(placed) - len(found))
 
 
-def _counting(decisions: pl.DataFrame) -> pl.DataFrame:
+def counting(decisions: pl.DataFrame) -> pl.DataFrame:
     """Decisions by people that were not undone and say something of a picture."""
     undone = decisions.filter(pl.col("kind") == Kind.UNDO)["undoes"]
     kinds = [Kind.APPROVE, Kind.REJECT, Kind.RATING, Kind.PAIRWISE]

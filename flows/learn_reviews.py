@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from contracts.errors import DataError, ModelError
 from contracts.seeds import seed_of, stream
 from contracts.store import digest_of, file_hash, write_json
+from evaluation.review_rounds import ReviewRound
 from flows.choose_models import ORIGIN, find_generator, keep_version
 from flows.choose_painter import painter_of
 from flows.gather_verdicts import JUDGED, Gathered, gather_verdicts, looks_of
 from flows.job import Job
 from flows.rebuild_orders import OrderBook
+from flows.sum_up_round import FACTS, rounds_of, sum_up_round
 from generators.approval import FILE as APPROVAL_FILE
 from generators.approval import Approval, cross_checked, fit_approval
 from generators.taste import picture_features
 from generators.tilt import FILE as TILT_FILE
 from generators.tilt import Tilt, fit_tilt
-
-FACTS = "learned.json"
+from generators.variety import Looks, distances, thumbnails
 
 _TRIES = 4  # bounds tried, each half as far from 1 as the one before
 
@@ -48,6 +48,7 @@ class Learned:
         diversity_held_out: see there.
         kl: nats moved.
         likes: the surest terms: name, weight in log-odds a standard deviation, and its 95 % interval.
+        rounds: of review so far, this one last.
     """
 
     version: str
@@ -64,6 +65,7 @@ class Learned:
     diversity_held_out: float
     kl: float
     likes: tuple[tuple[str, float, float, float], ...]
+    rounds: tuple[ReviewRound, ...]
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
@@ -93,8 +95,9 @@ def learn(job: Job, decisions: pl.DataFrame, tell: Tell) -> Learned:
     remembered = pl.read_parquet(old / JUDGED, glob=False) if (old / JUDGED).exists() else None
     gathered = gather_verdicts(decisions, looks_of(job.run), remembered)
     _check_enough(job, gathered)
-    pool = _pool(job, old, choice["space_hash"], tell)
-    centre, scale = pool.mean(axis=0), pool.std(axis=0) + 1e-6
+    before = Tilt.load(old)
+    pool = before.looks if before is not None else _paint_pool(job, old, choice["space_hash"], tell)
+    centre, scale = pool.features.mean(axis=0), pool.features.std(axis=0) + 1e-6
     auc = cross_checked(gathered.verdicts, centre=centre, scale=scale)
     if auc < 0.5:
         raise DataError(
@@ -103,7 +106,9 @@ def learn(job: Job, decisions: pl.DataFrame, tell: Tell) -> Learned:
             fix="Review more pictures, and repeat the command.",
         )
     approval = fit_approval(gathered.verdicts, centre=centre, scale=scale)
-    tilt, held_out = tilt_within(pool, approval, job.settings.learning.most_kl, job.settings.learning.least_diversity)
+    learning = job.settings.learning
+    most_kl = min(learning.most_kl, (before.kl if before is not None else 0.0) + learning.step_kl)
+    tilt, held_out = tilt_within(pool, approval, most_kl, learning.least_diversity)
     version, save = _version(old, approval, tilt, gathered.judged)
     z = 1.96
     learned = Learned(
@@ -124,6 +129,7 @@ def learn(job: Job, decisions: pl.DataFrame, tell: Tell) -> Learned:
         diversity_held_out=held_out,
         kl=tilt.kl,
         likes=tuple(approval.intervals()[:5]),
+        rounds=_rounds(job, old, decisions),
     )
 
     def save_all(folder: Path) -> None:
@@ -134,9 +140,13 @@ def learn(job: Job, decisions: pl.DataFrame, tell: Tell) -> Learned:
     return learned
 
 
-def tilt_within(
-    pool: npt.NDArray[np.float32], approval: Approval, most_kl: float, least_diversity: float
-) -> tuple[Tilt, float]:
+def _rounds(job: Job, old: Path, decisions: pl.DataFrame) -> tuple[ReviewRound, ...]:
+    """Those that the version in use was learned from, and this one, once for each version that drew."""
+    this = sum_up_round(job.run, decisions)
+    return (*(one for one in rounds_of(old) if one.generator != this.generator), this)
+
+
+def tilt_within(pool: Looks, approval: Approval, most_kl: float, least_diversity: float) -> tuple[Tilt, float]:
     """The tilt, and the share of diversity it keeps on looks that it was not fitted to: stopped where that falls too far.
 
     The bound is tried on two halves of the pool, each with the other's tilt; while the mean falls below it, the bound
@@ -145,22 +155,25 @@ def tilt_within(
     order = stream(0, "halves of the pool").permutation(len(pool))
     halves = pool[order[::2]], pool[order[1::2]]
     bound, kept = least_diversity, 0.0
+
+    def fit(looks: Looks) -> Tilt:
+        log_chance = approval.log_chance(looks.features)
+        return fit_tilt(looks, log_chance, most_kl=most_kl, least_diversity=bound)
+
     for _ in range(_TRIES):
-        tilts = [fit_tilt(one, approval.log_chance(one), most_kl=most_kl, least_diversity=bound) for one in halves]
-        kept = float(np.mean([_kept(*pair, approval) for pair in zip(tilts, halves[::-1], strict=True)]))
+        kept = float(np.mean([_kept(fit(one), other, approval) for one, other in (halves, halves[::-1])]))
         if kept >= least_diversity - 0.02:
             break
         bound += (1 - bound) / 2
-    return fit_tilt(pool, approval.log_chance(pool), most_kl=most_kl, least_diversity=bound), kept
+    return fit(pool), kept
 
 
-def _kept(tilt: Tilt, looks: npt.NDArray[np.float32], approval: Approval) -> float:
+def _kept(tilt: Tilt, looks: Looks, approval: Approval) -> float:
     """Diversity of other looks under a tilt, of that without it."""
-    weights = tilt.log_weights(looks, approval.log_chance(looks))
+    weights = tilt.log_weights(looks.thumbnails, approval.log_chance(looks.features))
     weights = np.exp(weights - weights.max())
     weights /= weights.sum()
-    standard = (looks.astype(np.float64) - tilt.centre) / tilt.scale
-    apart = np.linalg.norm(standard[:, None] - standard[None], axis=2)
+    apart = distances(looks.thumbnails, looks.thumbnails)
     return float(weights @ apart @ weights / apart.mean())
 
 
@@ -176,11 +189,8 @@ def _check_enough(job: Job, gathered: Gathered) -> None:
         raise DataError(what, where=str(job.run), fix="Review more pictures: adloom review.")
 
 
-def _pool(job: Job, version: Path, space_hash: str, tell: Tell) -> npt.NDArray[np.float32]:
-    """Features (N, F) of scenes that the painter draws for this run's cohorts and concepts, before any choice."""
-    before = Tilt.load(version)
-    if before is not None:
-        return np.asarray(before.looks * before.scale + before.centre, np.float32)
+def _paint_pool(job: Job, version: Path, space_hash: str, tell: Tell) -> Looks:
+    """Scenes that the painter draws for this run's cohorts and concepts, before any choice."""
     known = job.settings.generators
     painter = painter_of(job, version, space_hash)
     book = OrderBook(job, knows_space=True)
@@ -195,9 +205,10 @@ def _pool(job: Job, version: Path, space_hash: str, tell: Tell) -> npt.NDArray[n
             concept, cohort = pairs[number % len(pairs)]
             seed = seed_of(job.settings.seed, "pool", number)
             orders.append(book.order(f"pool-{number}", concept, cohort, seed).scene())
-        found.append(picture_features(painter.paint(orders)))
+        found.append(painter.paint(orders))
     tell("looks", total, total)
-    return np.concatenate(found)
+    scenes = np.concatenate(found)
+    return Looks(picture_features(scenes), thumbnails(scenes))
 
 
 def _version(old: Path, approval: Approval, tilt: Tilt, judged: pl.DataFrame) -> tuple[str, Callable[[Path], None]]:

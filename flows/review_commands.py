@@ -41,18 +41,31 @@ def review(
         str | None, Parameter(help="Header in which a proxy says who asks, such as X-Remote-User.")
     ] = None,
     proxy: Annotated[str, Parameter(help="Address of that proxy; the header counts from nowhere else.")] = "127.0.0.1",
+    repeats: Annotated[
+        float, Parameter(help="Share of a queue that its reviewer has decided on before, unmarked; 0: none.")
+    ] = 0.05,
 ) -> None:
     """Serve the pages on which creatives are approved and rejected, until Ctrl-C.
 
     Example: adloom review --port 8080
     """
     from flows.ask_redraw import start  # noqa: PLC0415 - slow to import
+    from flows.export_creatives import export_run  # noqa: PLC0415 - slow to import
     from review.site import open_desk, serve  # noqa: PLC0415 - slow to import
 
     if not 0 <= port < 65536:
         raise SettingsError("must be between 0 and 65535", where="--port", fix="Give a free port, such as 8080.")
+    if not 0 <= repeats <= 0.5:
+        raise SettingsError("must be between 0 and 0.5", where="--repeats", fix="Give a share, such as 0.05.")
     desk = open_desk(
-        runs, database or database_of(runs), host=host, header=proxy_header, proxy=proxy, start_redraw=start
+        runs,
+        database or database_of(runs),
+        host=host,
+        header=proxy_header,
+        proxy=proxy,
+        start_redraw=start,
+        export=export_run,
+        repeats=repeats,
     )
     threading.Thread(target=_prepare, args=(runs,), daemon=True).start()
     serve(desk, port=port, ready=lambda address: out.print(f"Review {address}  (Ctrl-C stops it)"))

@@ -19,15 +19,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from contracts.errors import ModelError
+from generators.records import load_record, save_record
 from generators.taste import PICTURE_FEATURES
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 FILE = "approval.safetensors"
+LEARNED = "what was learned from reviewers"
+LEARN_AGAIN = "Learn again: adloom learn RUN; or go back: adloom models use generator VERSION."
 
 TERMS = (*PICTURE_FEATURES, *(f"{name}_squared" for name in PICTURE_FEATURES))
 """Names of phi, in order."""
@@ -119,42 +120,15 @@ class Approval:
 
     def save(self, folder: Path) -> None:
         """Writes approval.safetensors."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
-        numbers = np.array([self.bar, self.decisions, self.preferences], np.float64)
-        save_file({**tensors, "numbers": numbers}, folder / FILE)
+        save_record(self, folder / FILE)
 
     @classmethod
     def load(cls, folder: Path) -> Approval | None:
         """Reads it back; None where nothing was learned from reviewers. Raises ModelError when it is damaged."""
-        path = folder / FILE
-        if not path.exists():
-            return None
-        try:
-            tensors = load_file(path)
-            bar, decisions, preferences = tensors["numbers"]
-            found = cls(
-                **{name: tensors[name] for name in _ARRAYS},
-                bar=float(bar),
-                decisions=int(decisions),
-                preferences=int(preferences),
-            )
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise ModelError(
-                "what was learned from reviewers is damaged",
-                where=str(path),
-                fix="Learn again: adloom learn RUN; or go back: adloom models use generator VERSION.",
-            ) from error
-        if found.weights.shape != (len(TERMS),):
-            raise ModelError(
-                "what was learned from reviewers is of other picture features",
-                where=str(path),
-                fix="Learn again: adloom learn RUN.",
-            )
+        found = load_record(cls, folder / FILE, what=LEARNED, fix=LEARN_AGAIN)
+        if found is not None and found.weights.shape != (len(TERMS),):
+            raise ModelError(f"{LEARNED} is of other picture features", where=str(folder / FILE), fix=LEARN_AGAIN)
         return found
-
-
-_ARRAYS = ("centre", "scale", "weights", "covariance", "reviewer_bars", "reviewer_errors")
 
 
 def sigmoid(odds: npt.ArrayLike) -> Doubles:

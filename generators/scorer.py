@@ -23,6 +23,7 @@ from generators.studio import Order
 from generators.taste import Taste, picture_features
 from generators.tilt import FILE as TILT_FILE
 from generators.tilt import Tilt
+from generators.variety import thumbnails
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,6 @@ class Scorer:
             worth = self.taste.appeal(None if order.user is None else order.user[None], features)[0]
         if self.reviewed is None:
             return worth
-        leaning = self.reviewed.tilt.log_weights(features, self.reviewed.approval.log_chance(features))
+        leaning = self.reviewed.tilt.log_weights(thumbnails(scenes), self.reviewed.approval.log_chance(features))
         noise = stream(order.seed, "kept scene").gumbel(size=len(scenes))
         return np.asarray(self.sharpness * worth + leaning + noise, np.float32)

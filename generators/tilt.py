@@ -11,7 +11,8 @@ anything was learned, however many rounds there were:
 
     KL(q || p0) <= most_kl,        S(q) >= least_diversity S(p0),        S(q) = sum_ij q_i q_j d_ij
 
-S is Rao's quadratic entropy (Rao 1982): the mean distance of two looks drawn independently. For Euclidean d it is concave in q, so that
+S is Rao's quadratic entropy (Rao 1982): the mean distance of two pictures drawn independently, here of their thumbnails, so
+that what is kept is variety that people see. For Euclidean d it is concave in q, so that
 
     q_i = p0_i exp(strength r_i + push (D q)_i) / Z
 
@@ -20,40 +21,37 @@ with the right push >= 0 is the one best q that keeps it: looks far from the oth
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from contracts.errors import ModelError
+from generators.approval import LEARN_AGAIN, LEARNED
+from generators.records import load_record, save_record
+from generators.variety import Looks, distances
 
 Doubles = npt.NDArray[np.float64]
 FILE = "tilt.safetensors"
 _ROUNDS = 400  # of the fixed point
 _STRONGEST = 64.0
 _BISECTIONS = 14
+_CLOSE = 5e-4  # a bound is met when it is kept and at most this share of it is unused
 
 
 @dataclass(frozen=True)
 class Tilt:
-    """How to reweight looks. N reference looks, F features.
+    """How to reweight looks. N reference looks, F features, T numbers of a thumbnail.
 
     Attributes:
-        centre, scale: (F,) that features are standardised by.
-        looks: (N, F) reference looks, standardised. weights: (N,) q.
+        features: (N, F), thumbnails: (N, T) of the reference looks. weights: (N,) q.
         strength, push: as at the top of this file.
         kl: KL(q || p0), nats. diversity: S(q) / S(p0).
         approval: E_q[P(approved)]. approval_before: the same under p0.
     """
 
-    centre: Doubles
-    scale: Doubles
-    looks: Doubles
+    features: npt.NDArray[np.float32]
+    thumbnails: npt.NDArray[np.float32]
     weights: Doubles
     strength: float
     push: float
@@ -62,125 +60,117 @@ class Tilt:
     approval: float
     approval_before: float
 
-    def log_weights(self, features: npt.NDArray[np.float32], log_chance: Doubles) -> Doubles:
-        """(P,) log q / p0 of any looks, up to a constant.
+    @property
+    def looks(self) -> Looks:
+        """The reference looks."""
+        return Looks(self.features, self.thumbnails)
+
+    def log_weights(self, thumbnails: npt.NDArray[np.float32], log_chance: Doubles) -> Doubles:
+        """(P,) log q / p0 of any pictures, up to a constant.
 
         Args:
-            features: (P, F), not standardised.
+            thumbnails: (P, T) of `variety.thumbnails`.
             log_chance: (P,) log P(approved) of them.
         """
-        far = _distances((features.astype(np.float64) - self.centre) / self.scale, self.looks) @ self.weights
+        far = distances(thumbnails, self.thumbnails) @ self.weights
         return np.asarray(self.strength * log_chance + self.push * far)
 
     def save(self, folder: Path) -> None:
         """Writes tilt.safetensors."""
-        folder.mkdir(parents=True, exist_ok=True)
-        numbers = json.dumps({name: getattr(self, name) for name in _NUMBERS})
-        save_file(
-            {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}, folder / FILE, {"tilt": numbers}
-        )
+        save_record(self, folder / FILE)
 
     @classmethod
     def load(cls, folder: Path) -> Tilt | None:
         """Reads it back; None where there is none. Raises ModelError when it is damaged."""
-        path = folder / FILE
-        if not path.exists():
-            return None
-        try:
-            arrays = load_file(path)
-            with path.open("rb") as file:
-                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-            numbers: dict[str, Any] = json.loads(header["__metadata__"]["tilt"])
-            values: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
-            values |= {name: float(numbers[name]) for name in _NUMBERS}
-            return cls(**values)
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise ModelError(
-                "what was learned from reviewers is damaged",
-                where=str(path),
-                fix="Learn again: adloom learn RUN; or go back: adloom models use generator VERSION.",
-            ) from error
+        return load_record(cls, folder / FILE, what=LEARNED, fix=LEARN_AGAIN)
 
 
-_ARRAYS = ("centre", "scale", "looks", "weights")
-_NUMBERS = ("strength", "push", "kl", "diversity", "approval", "approval_before")
+@dataclass(frozen=True)
+class _Draws:
+    """What there is to draw from: p0, log P(approved), distances D, and the least S(q)."""
 
+    before: Doubles
+    log_chance: Doubles
+    apart: Doubles
+    least: float
 
-def _distances(one: Doubles, other: Doubles) -> Doubles:
-    """(P, N) Euclidean distances of (P, F) to (N, F)."""
-    squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)[None] - 2 * one @ other.T
-    return np.asarray(np.sqrt(np.maximum(squares, 0)))
+    def spread(self, q: Doubles) -> float:
+        """S(q)."""
+        return float(q @ self.apart @ q)
 
-
-def fit_tilt(
-    features: npt.NDArray[np.float32],
-    log_chance: Doubles,
-    *,
-    most_kl: float,
-    least_diversity: float,
-    base: Doubles | None = None,
-) -> Tilt:
-    """The distribution with the most approval within both bounds.
-
-    Args:
-        features: (N, F) looks that the generator draws unless told otherwise, a few hundred of them.
-        log_chance: (N,) log P(approved) of each.
-        most_kl: nats, > 0.
-        least_diversity: share of the diversity that must stay, in (0, 1].
-        base: (N,) p0; None: all alike.
-    """
-    centre, scale = features.mean(axis=0).astype(np.float64), features.std(axis=0).astype(np.float64) + 1e-6
-    looks = (features.astype(np.float64) - centre) / scale
-    before = np.full(len(looks), 1 / len(looks)) if base is None else base / base.sum()
-    distances = _distances(looks, looks)
-    # Rounding leaves a look a tiny distance from itself; S needs exact zeros.
-    np.fill_diagonal(distances, 0.0)
-    whole = float(before @ distances @ before)
-    least = least_diversity * whole
-
-    def solve(strength: float) -> tuple[Doubles, float]:
-        """The best q of this strength that is diverse enough, and its push; the least push that will do."""
-        target = np.log(before) + strength * log_chance
-        q = _normal(target)
-        if float(q @ distances @ q) >= least:
+    def best(self, strength: float) -> tuple[Doubles, float]:
+        """The best q of this strength that is diverse enough, and the least push that will do; p0 where none will."""
+        target = np.log(self.before) + strength * self.log_chance
+        q = np.exp(target - target.max())
+        q /= q.sum()
+        if self.spread(q) >= self.least:
             return q, 0.0
-        low, high = 0.0, 1.0 / whole
-        while float((q := _fixed_point(target, distances, high, q)) @ distances @ q) < least:
+        unit = 1 / self.spread(self.before)
+        low, high = 0.0, unit
+        while self.spread(q := _fixed_point(target, self.apart, high, q)) < self.least:
             low, high = high, 2 * high
-            if high > 1e4 / whole:
-                return before, high
+            if high > 1e4 * unit:
+                return self.before, high
         for _ in range(_BISECTIONS):
+            if self.spread(q) <= (1 + _CLOSE) * self.least:
+                break
             push = (low + high) / 2
-            found = _fixed_point(target, distances, push, q)
-            if float(found @ distances @ found) >= least:
+            found = _fixed_point(target, self.apart, push, q)
+            if self.spread(found) >= self.least:
                 q, high = found, push
             else:
                 low = push
         return q, high
 
-    low, high = 0.0, _STRONGEST
-    best, push = solve(high)
-    strength = high
-    if _kl(best, before) > most_kl:
-        best, push, strength = before, 0.0, 0.0
+    def strongest(self, most_kl: float) -> tuple[Doubles, float, float]:
+        """q, strength and push of the largest strength that moves at most `most_kl` nats."""
+        q, push = self.best(_STRONGEST)
+        if _kl(q, self.before) <= most_kl:
+            return q, _STRONGEST, push
+        low, high, kept = 0.0, _STRONGEST, (self.before, 0.0, 0.0)
         for _ in range(_BISECTIONS):
-            middle = (low + high) / 2 if low else high / 4
-            found, found_push = solve(middle)
-            if _kl(found, before) <= most_kl:
-                best, push, strength, low = found, found_push, middle, middle
-            else:
-                high = middle
+            strength = (low + high) / 2 if low else high / 4
+            q, push = self.best(strength)
+            moved = _kl(q, self.before)
+            if moved > most_kl:
+                high = strength
+                continue
+            low, kept = strength, (q, strength, push)
+            if moved >= (1 - _CLOSE) * most_kl:
+                break
+        return kept
+
+
+def fit_tilt(
+    looks: Looks,
+    log_chance: Doubles,
+    *,
+    most_kl: float,
+    least_diversity: float,
+) -> Tilt:
+    """The distribution with the most approval within both bounds.
+
+    Args:
+        looks: N that the generator draws unless told otherwise, all alike; a few hundred of them.
+        log_chance: (N,) log P(approved) of each.
+        most_kl: nats, > 0.
+        least_diversity: share of the diversity that must stay, in (0, 1].
+    """
+    before = np.full(len(looks), 1 / len(looks))
+    apart = distances(looks.thumbnails, looks.thumbnails)
+    whole = float(before @ apart @ before)
+    draws = _Draws(before, log_chance, apart, least_diversity * whole)
+    q, strength, push = draws.strongest(most_kl)
     chance = np.exp(log_chance)
     return Tilt(
-        centre=centre,
-        scale=scale,
-        looks=looks,
-        weights=best,
+        features=looks.features,
+        thumbnails=looks.thumbnails,
+        weights=q,
         strength=strength,
         push=push,
-        kl=_kl(best, before),
-        diversity=float(best @ distances @ best) / whole,
-        approval=float(best @ chance),
+        kl=_kl(q, before),
+        diversity=draws.spread(q) / whole,
+        approval=float(q @ chance),
         approval_before=float(before @ chance),
     )
 
@@ -202,21 +192,11 @@ def _fixed_point(target: Doubles, distances: Doubles, push: float, start: Double
             continue
         moved = float(np.abs(proposed - q).sum())
         logs, q, pull, value, step = new, proposed, pulled, reached, min(1.5 * step, 1.0)
-        if moved < 1e-7:
+        if moved < 1e-6:
             break
     return q
-
-
-def _normal(logs: Doubles) -> Doubles:
-    weights = np.exp(logs - logs.max())
-    return np.asarray(weights / weights.sum())
 
 
 def _kl(q: Doubles, p: Doubles) -> float:
     some = q > 0
     return float((q[some] * np.log(q[some] / p[some])).sum())
-
-
-def draw_look(log_weights: Doubles, rng: np.random.Generator) -> int:
-    """The index of one look, drawn with chances that are proportional to exp(log_weights) (Gumbel's trick)."""
-    return int((log_weights + rng.gumbel(size=len(log_weights))).argmax())

@@ -18,6 +18,7 @@ from review.filters import Filter, Shown
 from review.filters import select as select_creatives
 from review.gallery import sizes_of
 from review.pictures import differences, inside
+from review.second_look import UNDECIDED_LOOK
 from review.shelf import Creative, Run, siblings
 from review.standing import Decision
 
@@ -29,14 +30,19 @@ def creative(request: Request, desk: DeskNow, caller: Viewer, of: str, id: str) 
     """One creative, within the filter it was opened from."""
     wanted = desk.settled(Filter.read(request.query_params))
     run = desk.shelf.run(of)
+    redraws = [job for job in list_jobs(run.folder) if job.creative_id == id]
+    if any(name not in run.by_id for job in redraws for name in job.made):  # just drawn
+        desk.shelf.look()
+        run = desk.shelf.run(of)
     one, standing = desk.one(of, id)
+    second = any(_same(other, one) for other in desk.again(wanted, caller.name))
     before, after, place, total = neighbours(desk, wanted, one)
     return page(
         "creative.html",
         caller,
         {
             "one": one,
-            "standing": standing,
+            "standing": UNDECIDED_LOOK if second else standing,
             "wanted": wanted,
             "before": before,
             "after": after,
@@ -48,8 +54,8 @@ def creative(request: Request, desk: DeskNow, caller: Viewer, of: str, id: str) 
             "checks": run.rows("checks", creative_id=id),
             "sizes": sizes_of(run, id),
             "provenance": provenance(run, one),
-            "history": worded(desk.log.history(of, id), one),
-            "redraws": [job for job in list_jobs(run.folder) if job.creative_id == id],
+            "history": [] if second else worded(desk.log.history(of, id), one),
+            "redraws": redraws,
             "can_redraw": desk.start_redraw is not None,
         },
     )

@@ -65,6 +65,8 @@ class DecisionLog:
         self._lock = threading.Lock()
         self._last = 0
         self._of: dict[tuple[str, str], list[Decision]] = defaultdict(list)
+        self._by: dict[str, list[Decision]] = defaultdict(list)
+        self._undone: set[int] = set()
         self._worked_out: dict[tuple[str, str], tuple[str, bool, Standing]] = {}
 
     def record(self, said: Said, *, request: str | None = None) -> Decision:
@@ -161,6 +163,12 @@ class DecisionLog:
             self._catch_up()
             return list(self._of.get((run_id, creative_id), ()))
 
+    def verdicts(self, reviewer: str) -> list[Decision]:
+        """One person's approvals and rejections that were not undone, in order."""
+        with self._lock:
+            self._catch_up()
+            return [one for one in self._by[reviewer] if one.decision_id not in self._undone]
+
     def table(self, run_id: str | None = None) -> pl.DataFrame:
         """All rows, or those of one run, as the table `decisions` of the contracts."""
         query = select(*_ROW).order_by(DECISIONS.c.id)
@@ -185,6 +193,10 @@ class DecisionLog:
                 for name in names:
                     self._of[one.run_id, name].append(one)
                     self._worked_out.pop((one.run_id, name), None)
+                if one.kind in {Kind.APPROVE, Kind.REJECT}:
+                    self._by[one.reviewer].append(one)
+                elif one.undoes is not None:
+                    self._undone.add(one.undoes)
                 self._last = one.decision_id
 
     def _standing(self, subject: Subject) -> Standing:

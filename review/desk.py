@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,12 +21,16 @@ from review.access import Caller, ForbiddenError, Gate, same_token
 from review.accounts import Accounts
 from review.database import Database
 from review.decisions import DecisionLog
-from review.filters import SORTS, STATUSES, Filter, Selection, Shown
+from review.filters import SORTS, STATUSES, UNDECIDED, Filter, Selection, Shown
 from review.filters import select as select_creatives
 from review.pictures import Thumbnails
 from review.schema import VIEWS
+from review.second_look import due
 from review.shelf import Creative, Run, Shelf
 from review.standing import Standing
+
+ExportRun = Callable[[Path, DecisionLog, Path, bool], object]
+"""(run, log, path of the ZIP, whether to leave out what is stale): writes the ZIP, or raises an error that says why not."""
 
 ALL_RUNS = "*"
 _HERE = Path(__file__).parent
@@ -45,7 +49,7 @@ class _Held:
 
 @dataclass(frozen=True)
 class Desk:
-    """What the pages work with; one a process."""
+    """What the pages work with; one a process. `repeats`: share of a queue that is shown to its reviewer for a second time."""
 
     shelf: Shelf
     log: DecisionLog
@@ -54,6 +58,8 @@ class Desk:
     thumbnails: Thumbnails
     database: Database
     start_redraw: StartRedraw | None = None
+    export: ExportRun | None = None
+    repeats: float = 0.0
     _held: dict[str, _Held] = field(default_factory=dict)
 
     def settled(self, wanted: Filter) -> Filter:
@@ -71,6 +77,20 @@ class Desk:
             held = _Held(version, runs, creatives, self.log.standings(one.subject for one in creatives))
             self._held[wanted.run] = held
         return select_creatives(held.creatives, held.standings, wanted)
+
+    def again(self, wanted: Filter, reviewer: str) -> list[Creative]:
+        """What a settled filter's queue shows a person for a second time; nothing where it is no queue."""
+        if not self.repeats or wanted.status != UNDECIDED:
+            return []
+        passing = self.select(replace(wanted, status="")).shown
+        decided = {Status.APPROVED, Status.REJECTED}
+        now = {(one.run_id, one.creative_id): one for one, standing in passing if standing.status in decided}
+        return due(self.log.verdicts(reviewer), now)
+
+    def now(self, shown: Shown) -> Shown:
+        """What is shown, with its picture and its standing as they are at this moment."""
+        creative = self.shelf.now(shown[0])
+        return shown if creative is shown[0] else (creative, self.log.standings([creative.subject])[0])
 
     def one(self, run_id: str, creative_id: str) -> Shown:
         """A creative as it is at this moment, and where it stands."""

@@ -13,6 +13,7 @@ from contracts.errors import RunError
 from review.desk import DeskNow, Form, Reviewer, Viewer, page, text
 from review.filters import PAGE, UNDECIDED, Filter
 from review.pictures import KINDS, inside
+from review.second_look import mixed
 from review.shelf import Run
 
 router = APIRouter()
@@ -26,6 +27,9 @@ def gallery(request: Request, desk: DeskNow, caller: Viewer) -> Response:
         wanted = replace(wanted, status=UNDECIDED)
     found = desk.select(wanted)
     wanted = replace(wanted, page=min(wanted.page, found.pages))
+    shown = [desk.now(pair) for pair in found.shown[PAGE * (wanted.page - 1) : PAGE * wanted.page]]
+    if wanted.page == 1:
+        shown = mixed(shown, desk.again(wanted, caller.name), desk.repeats)
     runs = desk.shelf.runs()
     chosen = [run for run in runs if run.run_id == wanted.run] or runs
     return page(
@@ -34,7 +38,7 @@ def gallery(request: Request, desk: DeskNow, caller: Viewer) -> Response:
         {
             "wanted": wanted,
             "found": found,
-            "shown": found.shown[PAGE * (wanted.page - 1) : PAGE * wanted.page],
+            "shown": shown,
             "runs": runs,
             "problems": desk.shelf.problems,
             "facets": facets(chosen),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -21,8 +22,9 @@ from contracts.store import MANIFEST, file_hash
 from contracts.tables import GENERAL_COHORT
 from review.decisions import Subject
 
+log = logging.getLogger(__name__)
 CHECK_SECONDS = 3.0
-"""Run folders are looked at again when the last look is older."""
+"""Run folders are looked at again when the last look is older; the thread of `Shelf.watch` rests so long between two looks."""
 
 PREPARED = "review"
 """Folder in a run with what was worked out for the pages: controls.parquet, controls/, reasons.parquet."""
@@ -129,23 +131,43 @@ class Run:
 
 
 class Shelf:
-    """Every run below a folder. Asked again, it notices new, changed, half-written and replaced files."""
+    """Every run below a folder, as it was found at the last look: new, changed, half-written and replaced files are noticed.
+
+    Who asks waits for a look when the last one is old; once `watch` was called, a thread of its own looks and nobody waits.
+    """
 
     def __init__(self, runs: Path) -> None:
         self.folder = runs
         self.problems: dict[str, str] = {}
-        self._runs: dict[str, tuple[object, Run]] = {}
+        self._found: dict[str, tuple[object, Run]] = {}
+        self._in_order: list[Run] = []
         self._hashes: dict[str, tuple[tuple[int, int, int], str]] = {}
         self._lock = threading.Lock()
         self._looked_at = 0.0
+        self._watched = False
+        self._enough = threading.Event()
+
+    def watch(self) -> None:
+        """Looks once, and from then on in the background, until `rest`."""
+        self.look()
+        self._watched = True
+        threading.Thread(target=self._keep_looking, daemon=True).start()
+
+    def rest(self) -> None:
+        """Ends the watch."""
+        self._enough.set()
+
+    def look(self) -> None:
+        """Looks at all folders and files now."""
+        with self._lock:
+            self._look()
+            self._looked_at = time.monotonic()
 
     def runs(self) -> list[Run]:
         """The runs that can be shown, the newest first; `problems` says of the others why not."""
-        with self._lock:
-            if time.monotonic() - self._looked_at > CHECK_SECONDS:
-                self._look()
-                self._looked_at = time.monotonic()
-            return sorted((run for _, run in self._runs.values()), key=lambda run: (-run.made_at, run.run_id))
+        if not self._watched and time.monotonic() - self._looked_at > CHECK_SECONDS:
+            self.look()
+        return self._in_order
 
     def run(self, run_id: str) -> Run:
         """One run. Raises RunError when there is none of this name."""
@@ -162,28 +184,41 @@ class Shelf:
         if one is None:
             fix = "The run was drawn again without it. Go back to the gallery."
             raise RunError("there is no such creative", where=f"{run_id} {creative_id[:80]}", fix=fix)
-        return replace(one, file_hash=self._hash(f"{run.folder}/{one.file}", None, 0))
+        return self.now(one)
+
+    def now(self, one: Creative) -> Creative:
+        """The creative with the hash of its picture as it is at this moment."""
+        value = self._hash(f"{self.folder}/{one.run_id}/{one.file}", None, 0)
+        return one if value == one.file_hash else replace(one, file_hash=value)
+
+    def _keep_looking(self) -> None:
+        while not self._enough.wait(CHECK_SECONDS):
+            try:
+                self.look()
+            except Exception:
+                log.exception("the folder of runs could not be looked at")
 
     def _look(self) -> None:
-        self.problems = {}
+        problems: dict[str, str] = {}
         found: dict[str, tuple[object, Run]] = {}
         try:
             folders = sorted(path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
         except OSError as error:
-            self.problems[str(self.folder)] = f"cannot be read ({error.strerror}). Run first: adloom run DATA."
+            problems[str(self.folder)] = f"cannot be read ({error.strerror}). Run first: adloom run DATA."
             folders = []
         for folder in folders:
             if not (folder / "generators" / MANIFEST).is_file():
-                self.problems[folder.name] = "its creatives are not finished; the batch is running, or was stopped."
+                problems[folder.name] = "its creatives are not finished; the batch is running, or was stopped."
                 continue
             try:
                 mark = _mark(folder)
-                held = self._runs.get(folder.name)
+                held = self._found.get(folder.name)
                 run = held[1] if held is not None and held[0] == mark else read_run(folder)
                 found[folder.name] = (mark, self._hashed(run))
             except (AdloomError, OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
-                self.problems[folder.name] = f"cannot be read ({' '.join(str(error).split())[:200]})."
-        self._runs = found
+                problems[folder.name] = f"cannot be read ({' '.join(str(error).split())[:200]})."
+        self.problems, self._found = problems, found
+        self._in_order = sorted((run for _, run in found.values()), key=lambda run: (-run.made_at, run.run_id))
 
     def _hashed(self, run: Run) -> Run:
         """The run with every picture's hash as the file is now."""

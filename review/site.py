@@ -17,13 +17,14 @@ from starlette.exceptions import HTTPException
 
 from contracts.errors import AdloomError, DataError, RunError, SettingsError
 from contracts.redraw_jobs import StartRedraw
-from review import acts, creative, entrance, gallery
+from review import acts, creative, download, entrance, gallery, trust_page
 from review.access import ForbiddenError, Gate, NotSignedInError
 from review.accounts import Accounts
 from review.acts import ChangedError
 from review.database import open_database
 from review.decisions import DecisionLog
-from review.desk import Desk, page, wants_json
+from review.desk import Desk, ExportRun, page, wants_json
+from review.filters import Filter
 from review.guards import Guards
 from review.pictures import Thumbnails
 from review.shelf import Shelf
@@ -45,8 +46,10 @@ def open_desk(
     header: str | None = None,
     proxy: str = "127.0.0.1",
     start_redraw: StartRedraw | None = None,
+    export: ExportRun | None = None,
+    repeats: float = 0.0,
 ) -> Desk:
-    """Everything the pages need.
+    """Everything the pages need; for the arguments see `Desk` and `Gate`.
 
     Raises:
         RunError: the database cannot be opened.
@@ -61,14 +64,14 @@ def open_desk(
         opened.close()
         raise
     thumbnails = Thumbnails(runs.parent / "thumbnails")
-    return Desk(Shelf(runs), DecisionLog(opened), accounts, gate, thumbnails, opened, start_redraw)
+    return Desk(Shelf(runs), DecisionLog(opened), accounts, gate, thumbnails, opened, start_redraw, export, repeats)
 
 
 def make_site(desk: Desk) -> FastAPI:
     """The application."""
     site = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     site.state.desk = desk
-    for part in (gallery, creative, acts, entrance):
+    for part in (gallery, creative, acts, download, trust_page, entrance):
         site.include_router(part.router)
     site.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     site.add_exception_handler(AdloomError, _fault)
@@ -121,9 +124,12 @@ def serve(desk: Desk, *, port: int, ready: Callable[[str], None]) -> None:
         except OSError as error:
             fix = "Give another with --port, or another address with --host."
             raise SettingsError(f"cannot be listened on ({error.strerror})", where=f"{host}:{port}", fix=fix) from error
+        desk.shelf.watch()
+        desk.select(desk.settled(Filter()))  # so that nobody waits for the first page
         ready(f"http://{quote(f'[{host}]' if ':' in host else host, safe='[]:.')}:{listener.getsockname()[1]}")
         config = uvicorn.Config(
             make_site(desk), log_level="warning", access_log=False, proxy_headers=False, server_header=False
         )
         uvicorn.Server(config).run(sockets=[listener])
+    desk.shelf.rest()
     desk.database.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -11,6 +12,7 @@ import polars as pl
 
 from contracts.decisions import Kind
 from review.agreement import Agreement, Consistency, cohen_kappa, consistency, fleiss_kappa
+from review.second_look import LEAST_BETWEEN
 from review.tiers import AUTO
 
 LEAST_SHARED = 10
@@ -33,7 +35,8 @@ class Trust:
     Attributes:
         decisions: approvals and rejections by people that were not undone.
         rates: (reviewer, decisions, share approved).
-        repeats: each reviewer on pictures shown to him again: the same file, also under another creative_id (planted).
+        repeats: each reviewer on pictures shown to him again: the same file, at least LEAST_BETWEEN decisions later or under
+            another creative_id.
         pairs: agreement of every two who judged LEAST_SHARED pictures in common.
         all: Fleiss' kappa over pictures that two or more judged.
         disputed: creative_ids on which people say opposite things, most disputed first.
@@ -70,19 +73,37 @@ def verdicts_of(decisions: pl.DataFrame) -> pl.DataFrame:
     ).sort("decision_id")
 
 
-def trust_of(decisions: pl.DataFrame, *, seed: int = 0) -> Trust:
+def _looks(said: pl.DataFrame) -> tuple[list[str], list[str], list[str]]:
+    """Reviewers, files and verdicts of all looks, in order; a word corrected soon after takes the first one's place."""
+    kept: list[tuple[str, str, str]] = []
+    count: Counter[str] = Counter()
+    last: dict[tuple[str, ...], tuple[int, int]] = {}  # place in kept, and how many the person had decided on by then
+    for who, run, creative, file, kind in said.select(
+        "reviewer", "run_id", "creative_id", "file_hash", "kind"
+    ).iter_rows():
+        key = (who, run, creative, file)
+        place, before = last.get(key, (len(kept), -LEAST_BETWEEN))
+        count[who] += 1
+        if count[who] - before > LEAST_BETWEEN:
+            place = len(kept)
+        kept[place : place + 1] = [(who, file, kind)]
+        last[key] = (place, count[who])
+    return [one[0] for one in kept], [one[1] for one in kept], [one[2] for one in kept]
+
+
+def trust_of(decisions: pl.DataFrame, *, seed: int = 0, resamples: int = 2000) -> Trust:
     """Consistency and agreement from the table `decisions`; every interval is of 95 %.
 
     Args:
         decisions: of one run or of many.
-        seed: of the bootstrap.
+        seed: of the bootstrap; resamples: in it.
     """
     said = verdicts_of(decisions)
     people = sorted(said["reviewer"].unique())
     rates = (
         said.group_by("reviewer").agg(count=pl.len(), share=(pl.col("kind") == Kind.APPROVE).mean()).sort("reviewer")
     )
-    own = consistency(said["reviewer"].to_list(), said["file_hash"].to_list(), said["kind"].to_list())
+    own = consistency(*_looks(said))
     last = said.unique(["reviewer", "file_hash"], keep="first", maintain_order=True)
     by_person = {
         name: dict(last.filter(pl.col("reviewer") == name).select("file_hash", "kind").iter_rows()) for name in people
@@ -105,6 +126,6 @@ def trust_of(decisions: pl.DataFrame, *, seed: int = 0) -> Trust:
         rates=tuple((str(name), int(count), float(share)) for name, count, share in rates.iter_rows()),
         repeats=tuple(own),
         pairs=tuple(pairs),
-        all=fleiss_kappa(counts.select("approved", "rejected").to_numpy(), seed=seed),
+        all=fleiss_kappa(counts.select("approved", "rejected").to_numpy(), seed=seed, resamples=resamples),
         disputed=tuple(split["creative_id"]),
     )

@@ -23,6 +23,7 @@ from contracts.settings import EvaluationSettings
 from evaluation.judged import JudgedPictures
 from evaluation.report import build_report, clean, render_html
 from evaluation.report_data import FunnelStep, IntakeTable, PictureCell, PictureRow, ReportData, StageTime, TopicProbe
+from evaluation.review_rounds import ReviewRound
 from evaluation.schema import FIELDS
 
 SETTINGS = EvaluationSettings(bootstraps=60, min_effective_size=20)
@@ -92,6 +93,10 @@ def full(impressions: pl.DataFrame) -> ReportData:
                     "general": PictureCell(picture="p/general"),
                 },
             ),
+        ),
+        review_rounds=tuple(
+            ReviewRound(generator=f"v{n}", decisions=40, approved=10 + 8 * n, pictures=20, spread=0.2 - 0.002 * n)
+            for n in range(3)
         ),
         catalogue=pl.DataFrame({"concept_id": ["a", "b", "c"], "topics": [["x"], ["x", "y"], []], "logged": [5, 2, 0]}),
         assortments={
@@ -281,7 +286,7 @@ def test_every_picture_and_chart_has_words_for_those_who_cannot_see_it(page: str
     images = [attributes for tag, attributes in tags if tag == "img"]
     charts = [attributes for tag, attributes in tags if tag == "svg"]
     assert len(images) == 2
-    assert len(charts) == 10
+    assert len(charts) == 11
     assert all(len(image.get("alt") or "") > 20 for image in images)
     assert all(chart.get("role") == "img" and len(chart.get("aria-label") or "") > 20 for chart in charts)
 

@@ -1,7 +1,8 @@
-"""A small shop whose users might be real people, and what its runs still say of them."""
+"""One finished run of a small planted world that tests copy; a small shop whose users might be real people."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 from collections.abc import Callable
@@ -10,7 +11,31 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from flows.job import Job
 from sources.world import write_world
+from tests.flows.small_run import copied, perform, small_settings
+
+
+@pytest.fixture(scope="session")
+def shared_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Job:
+    """All six stages of a planted world of 120 users, made once for all processes of a test run; copy it, never change it."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base if worker_id == "master" else base.parent) / "shared-run"
+    root.mkdir(exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "world").exists():
+            write_world(root / "world", users=120, days=20, seed=5, pictures_per_concept=2, side=64)
+        job = Job(root / "world", small_settings(), root / "runs", root / "models")
+        perform(job)
+    return job
+
+
+@pytest.fixture
+def job(shared_run: Job, tmp_path: Path) -> Job:
+    """A finished run of its own."""
+    return copied(shared_run, tmp_path)
+
 
 Mentions = Callable[[Path, str], list[str]]
 

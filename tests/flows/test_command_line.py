@@ -65,7 +65,7 @@ FATAL: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_what_cannot_be_read_is_one_line_and_exit_2(fault: str, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damage, word = FATAL[fault]
     damage(copy)
-    assert execute(["run", str(copy), "--out", str(copy / "runs")]) == 2
+    assert execute(["check", str(copy), "--out", str(copy / "check.html")]) == 2
     line = one_line(capsys)
     assert line.startswith("adloom: ")
     assert word in line

@@ -10,32 +10,26 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from contracts.settings import parse_settings
 from contracts.tables import EVERYONE
 from features.space import Space
 from flows.job import Job
 from flows.prepare_examples import Prepared
-from flows.run_batch import run_batch
 from flows.train_models import learn_space
 from generators.training import TrainConfig
+from tests.flows.small_run import perform, small_settings
 
 SENSITIVE = "gaming"
-SETTINGS = {
-    "sources": {"sensitive_topics": [SENSITIVE]},
-    "ranking": {"threads": 1, "rounds": 20},
-    "generators": {"renders": 4, "steps": 2, "side": 480, "candidates": 2, "redraws": 0, "min_cohort_users": 10},
-    "evaluation": {"bootstraps": 50},
-}
+SETTINGS = small_settings(sources={"sensitive_topics": [SENSITIVE]}, ranking={"rounds": 20}, generators={"renders": 4})
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, write_shop: Callable[[Path, int], Path]) -> Job:
     root = tmp_path_factory.mktemp("consent")
     write_shop(root / "shop", 150)
-    job = Job(root / "shop", parse_settings(SETTINGS, where="test"), root / "runs", root / "models")
+    job = Job(root / "shop", SETTINGS, root / "runs", root / "models")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("ADLOOM_KEY", raising=False)
-        run_batch(job, lambda number, stage, result: None)
+        perform(job)
     return job
 
 

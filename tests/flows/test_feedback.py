@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from contracts.decisions import Kind, Reason, Role
 from contracts.errors import DataError, RunError, SettingsError
 from contracts.redraw_jobs import list_jobs, read_job
 from contracts.run_creatives import run_creatives
-from contracts.settings import ApprovalSettings, LearningSettings, parse_settings
+from contracts.settings import ApprovalSettings, LearningSettings
 from contracts.store import file_hash
 from flows.approve_unseen import approve_unseen
 from flows.ask_redraw import request
@@ -30,48 +28,12 @@ from flows.job import Job, database_of, job_of
 from flows.learn_reviews import learn
 from flows.open_reviews import hashed_creatives, open_log
 from flows.redraw_creatives import draw_again, redraw
-from flows.run_batch import STAGES
 from generators.scorer import Reviewed
 from generators.taste import picture_features
 from review.ad_sheets import from_csv
 from review.archive import read_archive
 from review.decisions import DecisionLog, Said
-from sources.world import write_world
-
-SETTINGS = {
-    "ranking": {"threads": 1, "rounds": 30},
-    "generators": {"renders": 6, "steps": 2, "side": 320, "candidates": 2, "redraws": 0, "min_cohort_users": 10,
-                   "first_training_steps": 2},
-    "evaluation": {"bootstraps": 50},
-    "learning": {"pool": 48, "least_decisions": 10},
-}  # fmt: skip
-
-
-def draw(job: Job) -> None:
-    """The batch up to the creatives, without a server; stages that are up to date are skipped."""
-    job.run.mkdir(parents=True, exist_ok=True)
-    job.note()
-    for stage in STAGES[:-1]:
-        key = stage.key(job)
-        if job.store.current(key) is None:
-            job.store.perform(key, functools.partial(stage.work, job))
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    root = tmp_path_factory.mktemp("feedback")
-    write_world(root / "world", users=120, days=20, seed=5, pictures_per_concept=2, side=64)
-    job = Job(root / "world", parse_settings(SETTINGS, where="test"), root / "runs", root / "models")
-    draw(job)
-    return job
-
-
-@pytest.fixture
-def job(drawn: Job, tmp_path: Path) -> Job:
-    """A copy of its own, so that a test may spoil it."""
-    shutil.copytree(drawn.runs, tmp_path / "runs")
-    shutil.copytree(drawn.models, tmp_path / "models")
-    return Job(drawn.data, drawn.settings, tmp_path / "runs", tmp_path / "models")
+from tests.flows.small_run import perform
 
 
 @pytest.fixture
@@ -245,15 +207,22 @@ def test_learning_makes_a_version_that_draws_more_of_what_was_approved_and_one_c
     assert found is not None
     assert found.name == told.version
     assert Reviewed.load(found) is not None
-    draw(job)
+    perform(job)
     after = scene_features(job)
     assert after["lightness"].mean() > rows["lightness"].mean()
     assert not set(after["creative_id"]) & set(rows["creative_id"])
     # The pictures of the first round are gone; what they looked like is remembered by the hash of each file.
     say(log, job, {after["creative_id"][0]: Kind.APPROVE})
-    assert learn(job, log.table(), lambda *_: None).decisions == len(rows) + 1
+    again = learn(job, log.table(), lambda *_: None)
+    assert again.decisions == len(rows) + 1
+    assert [(one.generator, one.decisions, one.approved) for one in again.rounds] == [
+        (told.went_from, len(rows), len(rows) // 2), (told.version, 1, 1)
+    ]  # fmt: skip
+    (row,) = json.loads((job.run / "evaluation" / "report.json").read_text())["reviews"]["rounds"]
+    assert (row["generator"], row["approval"], row["diversity"]) == (told.went_from, (len(rows) // 2) / len(rows), 1.0)
+    assert "Rounds of review" in (job.run / "evaluation" / "report.html").read_text()
     use_version(job.models, "generator", told.went_from)
-    draw(job)
+    perform(job, stages=5)
     assert scene_features(job)["creative_id"].to_list() == rows["creative_id"].to_list()
     assert hashed_creatives(job.run)["file_hash"].to_list() == log.table()["file_hash"].to_list()[: len(rows)]
 
@@ -291,8 +260,9 @@ def test_pictures_pass_unseen_only_where_past_decisions_bound_the_error(job: Job
     assert len(log.table()) == 12
     done = approve_unseen(job, log, loose, record=True)
     rows = log.table().filter(pl.col("reviewer") == "auto")
-    assert len(rows) == done.recorded == len(tried.approvals)
-    assert set(rows["creative_id"]) == {one.creative_id for one in tried.approvals}
+    assert {one.to_people for one in tried.approvals} == {True, False}
+    assert len(rows) == done.recorded
+    assert set(rows["creative_id"]) == {one.creative_id for one in tried.approvals if not one.to_people}
     assert not set(rows["creative_id"]) & set(names[:12])
     assert rows["comment"].str.contains("at most").all()
     assert approve_unseen(job, log, loose, record=True).recorded == 0

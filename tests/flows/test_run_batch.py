@@ -15,10 +15,10 @@ import polars as pl
 import pytest
 
 from contracts.errors import DataError
-from contracts.settings import Settings, parse_settings
 from contracts.store import StageResult, tree_hashes
 from contracts.tables import EVERYONE, GENERAL_COHORT, STAGE_TABLES
 from flows.choose_ranker import InUse, in_use, keep, use
+from flows.command_line import execute
 from flows.explain_score import explain
 from flows.job import Job, Stage
 from flows.prepare_review import prepare_review
@@ -29,18 +29,8 @@ from ranking.policy import Policy
 from ranking.ranker import Ranker, train
 from ranking.slates import sample_slates
 from ranking.split import split
-from sources.world import write_world
-
-SETTINGS = {
-    "ranking": {"threads": 1, "rounds": 30},
-    "generators": {"renders": 6, "steps": 2, "side": 480, "candidates": 2, "redraws": 0, "min_cohort_users": 10},
-    "evaluation": {"bootstraps": 50},
-}
-
-
-def settings(**changes: dict[str, object]) -> Settings:
-    merged = {name: {**SETTINGS.get(name, {}), **changes.get(name, {})} for name in {*SETTINGS, *changes}}
-    return parse_settings(merged, where="test")
+from tests.flows.small_run import copied
+from tests.flows.small_run import small_settings as settings
 
 
 def quiet(number: int, stage: Stage, result: StageResult | None) -> None:
@@ -48,14 +38,34 @@ def quiet(number: int, stage: Stage, result: StageResult | None) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    root = tmp_path_factory.mktemp("batch")
-    write_world(root / "world", users=120, days=20, seed=5, pictures_per_concept=2, side=64)
-    job = Job(root / "world", settings(), root / "runs", root / "models")
-    results = run_batch(job, quiet)
+def finished(shared_run: Job, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    return copied(shared_run, tmp_path_factory.mktemp("batch"))
+
+
+def test_what_changed_is_done_again_as_one_flow_run_that_leaves_the_figures(job: Job) -> None:
+    other = Job(job.data, settings(generators={"batch": 12, "renders": 3}), job.runs, job.models)
+    told: list[tuple[int, bool]] = []
+    results = run_batch(other, lambda number, _, result: told.append((number, result is None)))
     assert [result.name for result in results] == [stage.name for stage in STAGES]
-    assert not any(result.skipped for result in results)
-    return job
+    assert [result.skipped for result in results] == [True] * 4 + [False] * 2
+    assert told[-4:] == [(4, True), (4, False), (5, True), (5, False)]
+    assert all(result.skipped for result in run_batch(other, quiet))
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        assert [run.name for run in client.read_flow_runs()] == [other.run_id]
+        kinds = {artifact.key for artifact in client.read_artifacts()}
+    assert kinds == {"intake", "figures", "report"}
+
+
+def test_a_fault_in_the_data_ends_the_flow_run_as_one_line(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    data = Path(shutil.copytree(job.data, job.runs.parent / "world"))
+    (data / "events.parquet").write_bytes(b"")
+    assert execute(["run", str(data), "--out", str(job.runs)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "events.parquet" in captured.err
+    assert "Traceback" not in captured.err + captured.out
 
 
 def test_every_table_keeps_its_contract(finished: Job) -> None:
@@ -215,15 +225,11 @@ def test_a_concept_without_history_is_scored_by_what_is_known_and_never_by_a_sil
     assert chance.n_unique() > len(rows) / 4  # people still differ by what they browsed
 
 
-def copied(finished: Job, home: Path, **ranking: object) -> Job:
-    for name in ("runs", "models"):
-        shutil.copytree(getattr(finished, name), home / name)
-    return Job(finished.data, settings(ranking=ranking), home / "runs", home / "models")
-
-
 def test_a_run_killed_inside_the_ranking_ends_in_the_same_bytes(finished: Job, tmp_path: Path) -> None:
     stage = STAGES[2]
-    straight, killed = (copied(finished, tmp_path / name, rounds=12) for name in ("straight", "killed"))
+    straight, killed = (
+        copied(finished, tmp_path / name, settings(ranking={"rounds": 12})) for name in ("straight", "killed")
+    )
     straight.store.perform(stage.key(straight), functools.partial(stage.work, straight))
     script = f"""
 import os, signal
@@ -261,7 +267,7 @@ def test_a_batch_that_keeps_the_old_ranker_says_so(finished: Job, tmp_path: Path
     )
     learned = train(pl.concat([logged.filter(pl.col("part") == "train"), *told]), own.features, by_heart, 7)
     told_all = replace(learned, meta={**learned.meta, **{key: own.meta[key] for key in ("known_until", "space_hash")}})
-    job = copied(finished, tmp_path, rounds=20)
+    job = copied(finished, tmp_path, settings(ranking={"rounds": 20}))
     version = keep(told_all, job.models, made_by="a test")
     use(job.models, version, own.meta["space_hash"])
     for stage in STAGES[:3]:

@@ -13,6 +13,7 @@ from generators.scorer import Reviewed, Scorer
 from generators.studio import Order
 from generators.taste import Taste, picture_features
 from generators.tilt import fit_tilt
+from generators.variety import Looks, thumbnails
 from generators.wording import Copy
 
 ORDER = Order("one", "shoe", None, None, None, Copy(headline="h", body="", call_to_action="c", advertiser="a"), 1)
@@ -27,13 +28,15 @@ def scenes(count: int, seed: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def reviewed() -> Reviewed:
     """Reviewers who approve light scenes."""
-    features = picture_features(scenes(200, 0))
+    pictures = scenes(200, 0)
+    features = picture_features(pictures)
     centre, scale = features.mean(axis=0), features.std(axis=0)
     every = np.arange(200)
     verdicts = Verdicts(features, np.zeros(200, np.int64), every, np.zeros(200, np.int64), features[:, 0] > centre[0],
                         every[:0], every[:0])  # fmt: skip
     approval = fit_approval(verdicts, centre=centre, scale=scale)
-    return Reviewed(approval, fit_tilt(features, approval.log_chance(features), most_kl=1.0, least_diversity=0.9), "d")
+    looks = Looks(features, thumbnails(pictures))
+    return Reviewed(approval, fit_tilt(looks, approval.log_chance(features), most_kl=1.0, least_diversity=0.8), "d")
 
 
 def test_what_reviewers_approve_comes_up_more_often_and_the_rest_still_does(reviewed: Reviewed) -> None:

@@ -7,23 +7,21 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import polars as pl
 import pytest
-import uvicorn
 from PIL import Image
 
 from contracts.store import file_hash, write_json
 from contracts.tables import Concepts, Creatives, polars_schema
 from review.database import Database, open_database
 from review.desk import Desk
-from review.site import make_site, open_desk
+from review.site import open_desk
+from tests.review.serving import launch_args, serving
 
-CHROMIUM = Path("/usr/bin/chromium")
 _SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 
 
@@ -126,22 +124,6 @@ def desk(runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     opened.database.close()
 
 
-@contextmanager
-def serving(desk: Desk) -> Iterator[str]:
-    """Serves the pages from a thread on a free port of loopback; yields their address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(128)
-        server = uvicorn.Server(uvicorn.Config(make_site(desk), log_level="error", access_log=False, lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = server.force_exit = True
-            thread.join(10)
-
-
 @pytest.fixture
 def serve() -> Callable[[Desk], AbstractContextManager[str]]:
     return serving
@@ -154,7 +136,4 @@ def store_of() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict[str, object]:
-    if not CHROMIUM.exists():
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    flags = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
-    return {"executable_path": str(CHROMIUM), "args": [f"--{flag}" for flag in flags.split()]}
+    return launch_args()

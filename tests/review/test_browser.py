@@ -213,7 +213,9 @@ def test_blind_pairs_by_arrow_keys(page: Page, address: str, hundred: Desk) -> N
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-@pytest.mark.parametrize("path", ["/", "/creative?of=shop-1&id=c00001", "/compare", "/audit", "/?text=nothing+like+it"])
+@pytest.mark.parametrize(
+    "path", ["/", "/creative?of=shop-1&id=c00001", "/compare", "/audit", "/trust", "/export", "/?text=nothing+like+it"]
+)
 def test_nothing_sticks_out_and_axe_finds_nothing_serious(
     page: Page, address: str, hundred: Desk, width: int, path: str
 ) -> None:
@@ -231,6 +233,17 @@ def test_nothing_sticks_out_and_axe_finds_nothing_serious(
         if one["impact"] in {"serious", "critical"}
     ]
     assert serious == []
+
+
+def test_whoever_wants_less_motion_gets_none(browser: Browser, address: str) -> None:
+    moving = """[...document.querySelectorAll('*')].filter((one) => {
+        const style = getComputedStyle(one);
+        return parseFloat(style.transitionDuration) > 0 || style.animationName !== 'none' || style.scrollBehavior === 'smooth';
+    }).length"""
+    for wish, still in (("reduce", True), ("no-preference", False)):
+        page = browser.new_context(reduced_motion=wish).new_page()
+        page.goto(address)
+        assert (page.evaluate(moving) == 0) is still, wish
 
 
 def test_the_pages_work_with_scripts_switched_off(browser: Browser, address: str, hundred: Desk) -> None:

@@ -6,6 +6,7 @@ import io
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
@@ -14,12 +15,16 @@ from urllib.parse import urlencode
 import polars as pl
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
 from contracts.decisions import Reason, Role
 from contracts.errors import SettingsError
+from contracts.redraw_jobs import RedrawJob
+from contracts.store import file_hash, tree_hashes, write_json
 from review.accounts import FAILURES_PER_NAME
 from review.desk import Desk
+from review.filters import Filter
 from review.site import make_site, open_desk
 
 JSON = {"accept": "application/json"}
@@ -174,6 +179,69 @@ def test_every_size_and_every_check_is_shown_where_the_run_has_them(client: Test
         assert words in page
 
 
+def write_redraw(run: Path, job_id: str, replaces: str, made: list[str]) -> None:
+    """A finished redraw, as `flows.redraw_creatives` leaves it, with a word in each file on how it was made."""
+    folder = run / "redrawn" / job_id
+    (folder / "images").mkdir(parents=True)
+    old = pl.read_parquet(run / "generators" / "creatives.parquet").filter(pl.col("creative_id") == replaces)
+    rows = pl.concat([old] * len(made)).with_columns(
+        creative_id=pl.Series(made), file=pl.Series([f"images/{name}.png" for name in made])
+    )
+    rows.write_parquet(folder / "creatives.parquet")
+    for number, name in enumerate(made):
+        about = PngInfo()
+        about.add_text("digital source type", "compositeWithTrainedAlgorithmicMedia")
+        Image.new("RGB", (48, 48), (250, number, 9)).save(folder / "images" / f"{name}.png", pnginfo=about)
+    write_json(folder / "redraw.json", {"replaces": replaces, "reasons": ["too_dark"], "headlines": {}})
+    write_json(folder / "manifest.json", {"outputs": tree_hashes(folder)})
+    job = RedrawJob(
+        job_id, replaces, ("too_dark",), "ann", "2026-01-01T00:00:00", "done", len(made), len(made), made=tuple(made)
+    )
+    job.write(run)
+
+
+def test_a_redrawn_creative_stands_beside_the_version_before_and_says_how_it_was_made(
+    client: TestClient, desk: Desk, runs: Path
+) -> None:
+    client.get("/")
+    write_redraw(runs / "shop-1", "job1", "c00001", ["c00001~1a", "c00001~1b"])
+    old = client.get("/creative?of=shop-1&id=c00001").text
+    assert old.count("<figcaption>drawn again</figcaption>") == 2
+    new = client.get("/creative?of=shop-1&id=c00001~1a").text
+    (before,) = re.findall(r'<a href="/creative\?([^"]*)"><img[^>]*></a>\s*<figcaption>version before', new)
+    assert "id=c00001&" in before
+    one = desk.shelf.creative("shop-1", "c00001~1a")
+    told = dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", new))
+    assert told["sha256"] == one.file_hash == file_hash(runs / "shop-1" / one.file)
+    assert told["weights"] == "w" * 64
+    assert (told["seed"], told["run"], told["size"]) == ("1", "shop-1", "48 x 48 pixels")
+    assert told["in the file: digital source type"] == "compositeWithTrainedAlgorithmicMedia"
+
+
+def test_a_watched_shelf_makes_nobody_wait_and_a_page_shows_the_files_as_they_are(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("review.shelf.CHECK_SECONDS", 0.05)
+    desk = open_desk(runs, f"sqlite:///{tmp_path / 'review.db'}")
+    desk.shelf.watch()
+    client = visitor(desk)
+    act(client, desk, "c00001")
+    with monkeypatch.context() as patch:
+        patch.setattr("review.shelf.Shelf._look", lambda self: None)  # nobody looks any more
+        Image.new("RGB", (48, 48), "white").save(runs / "shop-1" / "generators" / "images" / "c00001.png")
+        page = client.get("/?status=").text
+        assert re.search(
+            rf'data-id="c00001" data-hash="{file_hash(runs / "shop-1/generators/images/c00001.png")}" data-status="stale"',
+            page,
+        )
+    end = time.monotonic() + 20
+    while shown(client, status="stale") != {"c00001"}:
+        assert time.monotonic() < end, "the thread did not notice the changed file"
+        time.sleep(0.02)
+    desk.shelf.rest()
+    desk.database.close()
+
+
 def test_the_pages_work_the_same_on_either_database(runs: Path, url: str) -> None:
     desk = open_desk(runs, url)
     desk.accounts.add("ann", "long enough 1", Role.APPROVER)
@@ -290,21 +358,25 @@ def test_a_locked_database_is_a_message_and_the_same_click_works_later(
     assert desk.log.last_id() == 1
 
 
-def test_two_approvals_at_the_same_moment_are_both_kept(desk: Desk) -> None:
-    clients = [visitor(desk) for _ in range(2)]
+def test_two_approvals_at_the_same_moment_are_both_kept(runs: Path, url: str) -> None:
+    """By two servers on one database, of either kind."""
+    desks = [open_desk(runs, url) for _ in range(2)]
+    clients = [visitor(desk) for desk in desks]
     barrier = threading.Barrier(2)
-    token = csrf(clients[0])
+    tokens = {client: csrf(client) for client in clients}
 
     def approve(client: TestClient) -> None:
         barrier.wait()
-        act(client, desk, csrf=token)
+        act(client, desks[clients.index(client)], csrf=tokens[client])
 
     threads = [threading.Thread(target=approve, args=(client,)) for client in clients]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert desk.log.table()["kind"].to_list() == ["approve", "approve"]
+    for desk in desks:
+        assert desk.log.table()["kind"].to_list() == ["approve", "approve"]
+        desk.database.close()
 
 
 # ---- access
@@ -460,18 +532,24 @@ def test_onward_addresses_stay_on_these_pages(client: TestClient, desk: Desk) ->
         assert answer.headers["location"] == "/"
 
 
-def test_ten_thousand_creatives_stay_usable(tmp_path: Path, store_of: Callable[..., Path]) -> None:
-    import time
-
+def test_ten_thousand_creatives_stay_usable(
+    tmp_path: Path, store_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("review.shelf.CHECK_SECONDS", 3600)
     desk = open_desk(store_of(tmp_path, 10_000, side=4), f"sqlite:///{tmp_path / 'review.db'}")
+    desk.shelf.watch()
+    desk.select(desk.settled(Filter()))  # as `serve` does before it says that it is ready
     client = visitor(desk)
-    assert len(shown(client)) == 60
-    fastest = 9.0
+    took = []
     for number in range(8):
         began = time.process_time()  # of this process alone: the machine may be busy with other things
         answer = client.get(f"/?status=undecided&sort=chance&page={number + 1}")
-        fastest = min(fastest, time.process_time() - began)
+        took.append(time.process_time() - began)
         assert answer.status_code == 200
+    assert len(shown(client)) == 60
     assert "10,000" in answer.text
-    assert fastest < 0.3, f"the gallery of 10,000 takes {fastest:.3f} s"
+    typical = sorted(took)[len(took) // 2]
+    assert took[0] < 0.3, f"the first page of 10,000 takes {took[0]:.3f} s"
+    assert typical < 0.3, f"a page of 10,000 takes {typical:.3f} s"
+    desk.shelf.rest()
     desk.database.close()

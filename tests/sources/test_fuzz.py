@@ -235,8 +235,8 @@ def test_a_few_damaged_files(pristine: Path, tables: dict[str, pl.DataFrame], tm
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_more_than_two_thousand_damaged_files(pristine: Path, tables: dict[str, pl.DataFrame], tmp_path: Path) -> None:
-    for number in range(MANY):
-        survives(pristine, tmp_path / "spoilt", number, tables)
+    read = [survives(pristine, tmp_path / "spoilt", number, tables) for number in range(MANY)]
+    assert MANY / 10 < sum(read) < MANY
 
 
 def test_the_command_says_one_line_or_a_table_and_never_a_traceback(
@@ -358,14 +358,13 @@ def adapter_survives(name: str, home: Path, number: int) -> bool:
 
 @pytest.mark.parametrize("name", [*ADAPTERS, "mind"])
 def test_a_few_damaged_published_logs(name: str, tmp_path: Path) -> None:
-    assert adapter_survives(name, tmp_path / "adapter", 0)  # not damaged
-    for number in range(1, 9):
-        adapter_survives(name, tmp_path / "adapter", number)
+    read = [adapter_survives(name, tmp_path / "adapter", number) for number in range(9)]
+    assert read[0], "not damaged"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", [*ADAPTERS, "mind"])
 def test_many_damaged_published_logs(name: str, tmp_path: Path) -> None:
-    for number in range(60):
-        adapter_survives(name, tmp_path / "adapter", number)
+    read = [adapter_survives(name, tmp_path / "adapter", number) for number in range(60)]
+    assert 6 < sum(read) < 60, "some are beyond reading, and some are not"

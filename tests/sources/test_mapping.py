@@ -85,20 +85,18 @@ def test_what_is_no_number_or_too_large_is_a_fault_and_not_a_date(unit: str) -> 
 def test_local_times_agree_with_zoneinfo(local: datetime, zone: str) -> None:
     local = local.replace(microsecond=0)
     found, faults = at([local.isoformat(" ")], time_zone=zone)
-    compare(local, zone, found[0], faults)
+    assert ([None if one is None else instant(one) for one in found], faults) == by_zoneinfo(local, zone)
 
 
-def compare(local: datetime, zone: str, found: Any, faults: list[tuple[int, str]]) -> None:
-    """The same instant, unless the zone skips or repeats that local time, by the standard library's word."""
+def by_zoneinfo(local: datetime, zone: str) -> tuple[list[datetime | None], list[tuple[int, str]]]:
+    """What `at` must say of a local time by the standard library's word: its instant, or that it is skipped or repeated."""
     early, late = (local.replace(tzinfo=zoneinfo.ZoneInfo(zone), fold=fold).astimezone(UTC) for fold in (0, 1))
     back = early.astimezone(zoneinfo.ZoneInfo(zone)).replace(tzinfo=None)
     if back != local:
-        assert faults == [(0, f"does not exist in {zone} (the clocks went forward)")]
-    elif early != late:
-        assert faults == [(0, f"exists twice in {zone} (the clocks went back)")]
-    else:
-        assert faults == []
-        assert (instant(found) if isinstance(found, str) else found) == early
+        return [None], [(0, f"does not exist in {zone} (the clocks went forward)")]
+    if early != late:
+        return [None], [(0, f"exists twice in {zone} (the clocks went back)")]
+    return [early], []
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -111,8 +109,7 @@ def test_every_quarter_hour_around_every_change_of_the_clocks_agrees_with_zonein
         middle = turn.astimezone(info).replace(tzinfo=None)
         for quarter in range(-12, 13):
             local = middle + timedelta(minutes=15 * quarter)
-            found, faults = at([local], pl.Datetime("us"), time_zone=zone)
-            compare(local, zone, found[0], faults)
+            assert at([local], pl.Datetime("us"), time_zone=zone) == by_zoneinfo(local, zone)
 
 
 def test_text_with_an_offset_keeps_it_whatever_the_zone() -> None:
@@ -296,4 +293,7 @@ def test_a_proposal_of_any_table_parses(frame: dict[str, list[str | None]]) -> N
     import tomllib
 
     found = suggest({"any.csv": pl.DataFrame(frame, schema=dict.fromkeys(frame, pl.String))})
-    parse_mapping(tomllib.loads(found.text), where="proposal")
+    proposed = tomllib.loads(found.text)
+    parse_mapping(proposed, where="proposal")
+    named = {name for table in proposed.values() for name in table.get("columns", {}).values()}
+    assert named <= set(frame), "only columns that are there"
