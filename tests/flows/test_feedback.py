@@ -195,6 +195,7 @@ def review_by_lightness(log: DecisionLog, job: Job) -> pl.DataFrame:
 def test_learning_makes_a_version_that_draws_more_of_what_was_approved_and_one_can_go_back(
     job: Job, log: DecisionLog
 ) -> None:
+    job = job.with_learning(LearningSettings(pool=48, least_decisions=10, step_kl=1.0))  # to be seen in few pictures
     rows = review_by_lightness(log, job)
     told = learn(job, log.table(), lambda *_: None)
     assert (told.decisions, told.stale) == (len(rows), 0)
