@@ -132,14 +132,12 @@ def _encode(pipeline: Any, pictures: Tensor) -> Tensor:
 class _Lesson:
     """What both lessons share: a checkpoint, what is studied, and the loss of denoising."""
 
+    name: str
+
     def __init__(self, pretrained: Pretrained, adapter: Adapter, studies: Studies, *, seed: int) -> None:
         self.pretrained, self.adapter, self.studies, self.seed = pretrained, adapter, studies, seed
         self.unet = pretrained.pipeline.unet
         self.noising: Any = DDPMScheduler.from_config(pretrained.pipeline.scheduler.config)  # type: ignore[no-untyped-call]
-
-    def sheet(self, module: nn.Module) -> Tensor | None:
-        """Nothing to see: a picture takes a whole sampler, see `adloom run`."""
-        return None
 
     def denoise(
         self, module: nn.Module, pictures: Tensor, concepts: Tensor, told: Tensor, lot: torch.Generator
@@ -178,8 +176,6 @@ class _Lesson:
 
     def _lot(self, step: int) -> torch.Generator:
         return torch.Generator().manual_seed(seed_of(self.seed, self.name, step))
-
-    name = "lesson"
 
 
 class UserLesson(_Lesson):
