@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from contracts.errors import DataError
 
@@ -19,11 +21,15 @@ Pixels = npt.NDArray[np.uint8]
 SMALLEST_SIDE = 16
 """A product picture with a shorter side, after trimming, is not worth printing; pixels."""
 
-LARGEST_SIDE = 12_000
-"""A product picture with a longer side is refused before it is decoded; pixels."""
+MOST_PIXELS = 100_000_000
+"""A product picture that decodes to more is refused before it is decoded; a JPEG is decoded at a fraction of its size."""
+
+WORKING_SIDE = 2048
+"""A picture with a longer side of twice this and more is reduced by a whole factor, to no less than this; pixels."""
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _CLEAR = 4  # alpha up to this is dust at the margin, not product
+_STRIP_ROWS = 256  # of the reduced picture: made at a time, so that the whole is never held in full colour
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, MemoryError)
 
 
@@ -66,7 +72,8 @@ def load_product(path: Path, *, trim: bool = True) -> Pixels:
     """The product as RGBA, uint8 (h, w, 4), upright, transparent margins cut off unless `trim` is False.
 
     Takes PNG, JPEG and WebP: RGBA, RGB, greyscale, palette, CMYK, 16 bits a channel, animated (the first frame).
-    A picture without alpha is an opaque rectangle, like a film poster.
+    Colours come out as sRGB, by the colour profile in the file where it has one. A very large picture is reduced while
+    it is read, see WORKING_SIDE. A picture without alpha is an opaque rectangle, like a film poster.
 
     Raises:
         DataError: missing, not one of these formats whatever its name says, damaged, too large, too small, invisible.
@@ -76,8 +83,14 @@ def load_product(path: Path, *, trim: bool = True) -> Pixels:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_FORMATS) as opened:
-                _refuse_size(opened.size, where)
-                rgba = _to_rgba(ImageOps.exif_transpose(opened))
+                if min(opened.size) < SMALLEST_SIDE:
+                    raise _too_small(opened.size, where)
+                factor = _factor(opened.size)
+                if factor > 1:  # a JPEG is then decoded at 1/2, 1/4 or 1/8 of its size
+                    opened.draft(opened.mode, (opened.width // factor, opened.height // factor))
+                if opened.width * opened.height > MOST_PIXELS:
+                    raise _too_large(where)
+                rgba = ImageOps.exif_transpose(_reduced(opened))
     except FileNotFoundError as error:
         raise DataError(
             "product picture is missing", where=where, fix="Put the file there, or clear product_image in concepts."
@@ -95,16 +108,11 @@ def load_product(path: Path, *, trim: bool = True) -> Pixels:
     return _visible_part(rgba, where, trim)
 
 
-def _refuse_size(size: tuple[int, int], where: str) -> None:
-    if max(size) > LARGEST_SIDE:
-        raise _too_large(where)
-    if min(size) < SMALLEST_SIDE:
-        raise _too_small(size, where)
-
-
 def _too_large(where: str) -> DataError:
     return DataError(
-        f"product picture is over {LARGEST_SIDE} pixels a side", where=where, fix="Scale it down; 2,000 is plenty."
+        f"product picture has over {MOST_PIXELS // 1_000_000} million pixels",
+        where=where,
+        fix="Scale it down; 2,000 a side is plenty.",
     )
 
 
@@ -114,6 +122,50 @@ def _too_small(size: tuple[int, int], where: str) -> DataError:
         where=where,
         fix="Give one of 500 pixels or more a side.",
     )
+
+
+def _factor(size: tuple[int, int]) -> int:
+    return max(1, min(max(size) // WORKING_SIDE, min(size) // SMALLEST_SIDE))
+
+
+def _reduced(opened: Image.Image) -> Image.Image:
+    """The picture in 8-bit RGBA and sRGB, reduced by a whole factor where it is very large, with its orientation."""
+    wide, high = opened.size
+    factor, to_rgba = _factor(opened.size), _colours_of(opened)
+    if factor == 1:
+        out = to_rgba(opened)
+    else:
+        out = Image.new("RGBA", (-(-wide // factor), -(-high // factor)))
+        for top in range(0, high, _STRIP_ROWS * factor):
+            strip = opened.crop((0, top, wide, min(top + _STRIP_ROWS * factor, high)))
+            out.paste(to_rgba(strip).reduce(factor), (0, top // factor))
+    out.info = {}
+    out.getexif().update(opened.getexif())
+    return out
+
+
+def _colours_of(opened: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """What makes 8-bit RGBA of a picture, or of a part of it, by the colour profile it carries."""
+    profile = opened.info.get("icc_profile")
+    if not profile or opened.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return _to_rgba
+    try:
+        transform = ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"),
+            "RGB" if opened.mode == "RGBA" else opened.mode, "RGB",
+        )  # fmt: skip
+    except (ImageCms.PyCMSError, OSError):
+        return _to_rgba  # a damaged profile, or one for another kind of colours, says nothing
+
+    def managed(part: Image.Image) -> Image.Image:
+        plain = _to_rgba(part)
+        inside = part.convert("RGB") if part.mode == "RGBA" else part
+        seen = ImageCms.applyTransform(inside, transform)
+        assert seen is not None
+        seen.putalpha(plain.getchannel("A"))
+        return seen
+
+    return managed
 
 
 def _to_rgba(picture: Image.Image) -> Image.Image:

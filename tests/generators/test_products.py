@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import struct
+import subprocess
+import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from contracts.errors import DataError
 from generators.layout import DEFAULT_BOX, LAYOUTS
-from generators.products import ProductBox, composite, fit_product, load_product, place_product, product_mask
+from generators.products import (
+    WORKING_SIDE,
+    ProductBox,
+    composite,
+    fit_product,
+    load_product,
+    place_product,
+    product_mask,
+)
 
 
 def _disc(wide: int = 90, high: int = 60) -> np.ndarray:
@@ -64,6 +76,90 @@ def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path, name: str) -> 
     assert tuple(load_product(tmp_path / name)[20, 20]) == pytest.approx((255, 0, 0, 255), abs=3)
 
 
+def test_a_palette_keeps_what_it_makes_transparent(tmp_path: Path) -> None:
+    flat = np.zeros((40, 40), np.uint8)
+    flat[10:30, 10:30] = 1
+    picture = Image.fromarray(flat, "P")
+    picture.putpalette([0, 0, 0, 200, 40, 30])
+    picture.save(tmp_path / "palette.png", transparency=0)
+    loaded = load_product(tmp_path / "palette.png")
+    assert loaded.shape == (20, 20, 4), "the transparent margin is cut off"
+    assert (loaded == (200, 40, 30, 255)).all()
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA"])
+def test_sixteen_bits_a_channel_keep_their_colours(tmp_path: Path, mode: str) -> None:
+    channels = {"LA": 2, "RGB": 3, "RGBA": 4}[mode]
+    deep = np.broadcast_to(np.array([51400, 10280, 30840, 65535])[:channels], (20, 20, channels))
+    _write_deep_png(tmp_path / "deep.png", deep)
+    shown = load_product(tmp_path / "deep.png")[10, 10].astype(int)
+    wanted = {"LA": (200, 200, 200, 40), "RGB": (200, 40, 120, 255), "RGBA": (200, 40, 120, 255)}[mode]
+    assert np.abs(shown - wanted).max() <= 1
+
+
+def _write_deep_png(path: Path, pixels: np.ndarray) -> None:
+    """16 bits a channel, which Pillow reads and does not write."""
+    high, wide, channels = pixels.shape
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    kind = {2: 4, 3: 2, 4: 6}[channels]
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", wide, high, 16, kind, 0, 0, 0)),
+        (b"IDAT", zlib.compress(raw)),
+        (b"IEND", b""),
+    ]
+    parts = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
+def test_colours_are_what_the_pictures_own_profile_says(tmp_path: Path, name: str) -> None:
+    plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = plain.replace(b"rXYZ", b"____", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"____", b"bXYZ", 1)
+    profiles = {"plain": plain, "swapped": swapped, "damaged": plain[:100], "none": None}
+    shown = {}
+    for kind, profile in profiles.items():
+        Image.new("RGB", (40, 40), (250, 0, 0)).save(tmp_path / name, icc_profile=profile, quality=100)
+        shown[kind] = load_product(tmp_path / name)[20, 20].astype(int)
+    assert np.abs(shown["swapped"] - (0, 0, 250, 255)).max() <= 6, "what it calls red is blue"
+    for kind in ("plain", "damaged", "none"):
+        assert np.abs(shown[kind] - (250, 0, 0, 255)).max() <= 6
+
+
+@pytest.mark.parametrize(("name", "mode"), [("wide.png", "P"), ("wide.png", "RGBA"), ("wide.png", "I;16"),
+                                            ("wide.jpg", "RGB"), ("wide.jpg", "CMYK"), ("wide.webp", "RGB")])  # fmt: skip
+def test_a_picture_20000_pixels_wide_is_reduced_while_it_is_read(tmp_path: Path, name: str, mode: str) -> None:
+    wide = 16_000 if name.endswith("webp") else 20_000  # WebP knows no wider ones
+    ramp = np.linspace(0, 255, wide)[None, :].repeat(600, axis=0)
+    ramp[200:400, wide // 4 : wide // 2] = 0
+    picture = Image.fromarray(ramp.astype(np.uint8))
+    picture = Image.fromarray((ramp * 257).astype(np.uint16)) if mode == "I;16" else picture.convert(mode)
+    picture.save(tmp_path / name, quality=90, compress_level=1, method=0)
+    shown = load_product(tmp_path / name, trim=False)
+    assert WORKING_SIDE <= shown.shape[1] < 2 * WORKING_SIDE
+    assert abs(shown.shape[1] / shown.shape[0] / (wide / 600) - 1) < 0.03
+    lightness = shown[..., :3].mean(axis=(0, 2))
+    assert np.abs(shown[: len(shown) // 4, :, :3].mean(axis=(0, 2)) - np.linspace(0, 255, shown.shape[1])).max() < 6
+    assert lightness[int(0.4 * len(lightness))] < 0.9 * 0.4 * 255, "with what is in its middle"
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "most"), [("vast.png", (20_000, 5_000), 700), ("vast.jpg", (20_000, 8_000), 300)]
+)
+def test_memory_stays_bounded_for_the_largest_that_are_read(
+    tmp_path: Path, name: str, size: tuple[int, int], most: int
+) -> None:
+    Image.new("RGB", size, "#336699").save(tmp_path / name, compress_level=1)
+    code = (
+        "import resource, sys; from pathlib import Path; from generators.products import load_product\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "load_product(Path(sys.argv[1])); print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / name)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < most, "MiB; 100 million pixels at four bytes are 381"
+
+
 def test_a_photograph_on_its_side_is_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -89,12 +185,13 @@ def test_what_is_no_usable_picture_is_refused_by_name(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "zip.png", "w") as archive:
         archive.writestr("a.txt", "hello")
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
-    Image.new("1", (12_001, 20)).save(tmp_path / "huge.png")
+    Image.new("1", (11_000, 10_000)).save(tmp_path / "huge.png")
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png", compress_level=1)
     Image.new("RGBA", (50, 50), (255, 0, 0, 0)).save(tmp_path / "clear.png")
     Image.new("RGB", (50, 50)).save(tmp_path / "other.bmp")
     said = {
         "missing.png": "missing", "truncated.png": "damaged", "empty.png": "not a PNG", "zip.png": "not a PNG",
-        "dot.png": "only 1 x 1", "huge.png": "over 12000", "clear.png": "transparent", "other.bmp": "not a PNG",
+        "dot.png": "only 1 x 1", "huge.png": "over 100 million", "bomb.png": "over 100 million", "clear.png": "transparent", "other.bmp": "not a PNG",
     }  # fmt: skip
     for name, words in said.items():
         with pytest.raises(DataError, match=words) as caught:
