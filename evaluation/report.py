@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from contracts.errors import DataError
 from evaluation import plots, ranker_plots, review_rounds, wording
+from evaluation.budget import budget_chart, budget_section
 from evaluation.cold_start import by_history
 from evaluation.creatives import Figure, coverage, picture_truth
 from evaluation.judged import judged_section
@@ -54,6 +55,7 @@ def build_report(data: ReportData) -> Report:
         "pictures": _pictures(data),
         "creatives": _creatives(data),
         "reviews": rounds_section(data.review_rounds, confidence=data.settings.confidence),
+        "budget": absent(data.budget) if isinstance(data.budget, str) else budget_section(*data.budget),
         "space": absent("No drift of the space was measured.") if data.space is None else dict(data.space),
         "intake": [asdict(table) for table in data.intake],
         "probes": [asdict(topic) for topic in data.probes],
@@ -100,6 +102,8 @@ def render_html(report: Report, pictures: Mapping[str, bytes]) -> str:
     )
     environment.filters.update(wording.FILTERS)
     drawn = plots.charts(report) | ranker_plots.charts(report) | review_rounds.charts(report)
+    if "curve" in report["budget"]:
+        drawn["budget"] = budget_chart(report["budget"])
     page = environment.get_template("report.html.j2")
     return page.render(
         report=report,

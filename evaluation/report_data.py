@@ -150,6 +150,8 @@ class ReportData:
             is no such creative.
         judged: what an independent judge expects of the pictures; or, in a sentence, why there is no judge.
         labels: user_id, concept_id, slot, clicked, labelled of logged impressions of pictures; None: no pictures.
+        budget: what every personal picture is expected to bring, see `evaluation.budget`, and how many of them were drawn;
+            or, in a sentence, why no personal picture could be.
         picture_rows: what to show side by side.
         review_rounds: of review, that the generator has learned from, the first one first.
         space: how well the frozen space explains the log: version, kind, items, guests, days, shares, advice and reasons,
@@ -184,6 +186,7 @@ class ReportData:
     creative_truth: pl.DataFrame | None = None
     judged: JudgedPictures | str = "No pictures were judged."
     labels: pl.DataFrame | None = None
+    budget: tuple[pl.DataFrame, int] | str = "No personal pictures were planned."
     picture_rows: tuple[PictureRow, ...] = ()
     review_rounds: tuple[ReviewRound, ...] = ()
     space: Mapping[str, object] | None = None

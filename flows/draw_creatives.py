@@ -58,6 +58,7 @@ def work(job: Job, folder: Path) -> None:
     drawable = concepts.filter(pl.col("concept_id").is_in(list(goods)))
     audience = gather(job, drawable, slates, scorer.taste, renders=job.settings.generators.renders if personal else 0)
     audience.users.select("user_id", pl.col("cohort").cast(pl.Int32)).write_parquet(folder / "cohorts.parquet")
+    audience.worth.write_parquet(folder / "worth.parquet")
     audience.renders.write_parquet(folder / "renders.parquet")
     orders = list_orders(job, goods, audience, painter, scorer, knows_space=personal)
     rows = draw_all(job, folder, orders, painter, scorer if scorer.knows_anything else None)

@@ -89,6 +89,7 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
         not_drawn=not_drawn(run),
         judged=judged,
         labels=labels(run),
+        budget=budget(job),
         picture_rows=rows,
         review_rounds=rounds_of(run / "training" / "generator"),
         space=json.loads((run / "features" / "drift.json").read_text()),
@@ -109,6 +110,18 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
 def not_drawn(run: Path) -> dict[str, str]:
     """Why concepts could not be drawn, by concept_id."""
     return {row["concept_id"]: row["reason"] for row in json.loads((run / "generators" / SET_ASIDE).read_text())}
+
+
+def budget(job: Job) -> tuple[pl.DataFrame, int] | str:
+    """What every personal picture is expected to bring and how many were drawn; or why there could be none."""
+    run, least = job.run, job.settings.generators.min_cohort_users
+    if json.loads((run / "training" / "choice.json").read_text())["origin"] == "none":
+        return "There are no weights that know this space, so no personal picture could be drawn."
+    people = pl.scan_parquet(run / "generators" / "cohorts.parquet").select(pl.len()).collect().item()
+    if people < least:
+        return f"No personal picture is drawn for fewer than {least} people, and {people} may be drawn for."
+    home = run / "generators"
+    return pl.read_parquet(home / "worth.parquet"), len(pl.read_parquet(home / "renders.parquet"))
 
 
 def labels(run: Path) -> pl.DataFrame:

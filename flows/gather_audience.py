@@ -11,7 +11,7 @@ import polars as pl
 
 from contracts.tables import EVERYONE
 from flows.job import Job
-from generators.cohorts import choose_renders, group_users
+from generators.cohorts import group_users, rank_renders
 from generators.taste import Taste
 
 Floats = npt.NDArray[np.float32]
@@ -26,12 +26,15 @@ class Audience:
     Attributes:
         users: user_id, index, cohort. vectors: (U, D).
         rows: user_id, concept_id, click_chance, index, cohort, concept: one per personal slate row.
-        renders: cohort, concept_id, users, expected_extra_clicks: what to draw, best first.
+        worth: cohort, concept_id, users, expected_extra_clicks: every picture worth drawing, best first; none where there
+            are too few people for a cohort.
+        renders: the first of them, which are drawn.
     """
 
     users: pl.DataFrame
     vectors: Floats
     rows: pl.DataFrame
+    worth: pl.DataFrame
     renders: pl.DataFrame
 
 
@@ -64,22 +67,23 @@ def gather(job: Job, concepts: pl.DataFrame, slates: pl.DataFrame, taste: Taste 
         .drop_nulls("concept")
         .select("user_id", "concept_id", "click_chance", "index", "cohort", "concept")
     )
-    chosen = choose_renders(
+    ranked = rank_renders(
         cohort,
         leanings,
         taste,
         slate_user=rows["index"].to_numpy().astype(np.int64),
         slate_concept=rows["concept"].to_numpy().astype(np.int64),
         click_chance=rows["click_chance"].to_numpy(),
-        renders=renders,
     )
+    if len(users) < settings.min_cohort_users:
+        ranked = []  # they make one cohort of everybody, which is smaller than was promised to each of them
     names = concepts["concept_id"].to_list()
-    table = pl.DataFrame(
-        [(render.cohort, names[render.concept], render.users, render.expected_extra_clicks) for render in chosen],
+    worth = pl.DataFrame(
+        [(render.cohort, names[render.concept], render.users, render.expected_extra_clicks) for render in ranked],
         schema={"cohort": pl.Int64, "concept_id": pl.String, "users": pl.Int64, "expected_extra_clicks": pl.Float64},
         orient="row",
     )
-    return Audience(users, vectors, rows, table)
+    return Audience(users, vectors, rows, worth, worth.head(renders))
 
 
 def describe_cohorts(job: Job, audience: Audience) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Turns users' tastes and slates into cohorts of at least k people, and a render budget into what to draw for whom."""
+"""Turns users' tastes and slates into cohorts of at least k people, and into what is most worth drawing for whom."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Render:
     expected_extra_clicks: float
 
 
-def choose_renders(
+def rank_renders(
     cohort: Indices,
     leanings: Floats,
     taste: Taste | None,
@@ -85,9 +85,8 @@ def choose_renders(
     slate_user: Indices,
     slate_concept: Indices,
     click_chance: npt.NDArray[np.float64],
-    renders: int,
 ) -> list[Render]:
-    """The (cohort, concept) pairs with the highest expected extra clicks, at most `renders` of them.
+    """Every (cohort, concept) pair that is worth drawing, by expected extra clicks; a budget of N takes the first N.
 
     A pair's value is the sum, over the slate rows it would serve, of the first-order gain chance * (1 - chance) *
     (log-odds that the cohort's ideal look adds over the common one). The pairs do not interact, so the greedy choice
@@ -111,8 +110,4 @@ def choose_renders(
     )
     total = np.bincount(inverse.reshape(-1), weights=value, minlength=len(pairs))
     best = np.lexsort((pairs[:, 1], pairs[:, 0], -total))
-    return [
-        Render(int(pairs[i, 0]), int(pairs[i, 1]), int(users[i]), float(total[i]))
-        for i in best[:renders]
-        if total[i] > 0
-    ]
+    return [Render(int(pairs[i, 0]), int(pairs[i, 1]), int(users[i]), float(total[i])) for i in best if total[i] > 0]

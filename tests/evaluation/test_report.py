@@ -79,6 +79,7 @@ def full(impressions: pl.DataFrame) -> ReportData:
         labels=impressions.select(
             "user_id", "slot", "clicked", concept_id=pl.lit("a"), labelled=pl.int_range(pl.len()) % 3 == 0
         ),
+        budget=(pl.DataFrame({"users": [9, 4, 2], "expected_extra_clicks": [3.0, 1.0, 0.5]}).with_columns(cohort=0), 1),
         picture_rows=(
             PictureRow(
                 concept_id="a",
@@ -286,7 +287,7 @@ def test_every_picture_and_chart_has_words_for_those_who_cannot_see_it(page: str
     images = [attributes for tag, attributes in tags if tag == "img"]
     charts = [attributes for tag, attributes in tags if tag == "svg"]
     assert len(images) == 2
-    assert len(charts) == 11
+    assert len(charts) == 12
     assert all(len(image.get("alt") or "") > 20 for image in images)
     assert all(chart.get("role") == "img" and len(chart.get("aria-label") or "") > 20 for chart in charts)
 

@@ -20,6 +20,7 @@ from contracts.tables import EVERYONE, GENERAL_COHORT, STAGE_TABLES
 from flows.choose_ranker import InUse, in_use, keep, use
 from flows.command_line import execute
 from flows.explain_score import explain
+from flows.gather_audience import gather
 from flows.job import Job, Stage
 from flows.prepare_review import prepare_review
 from flows.run_batch import STAGES, finished_stages, run_batch
@@ -123,6 +124,33 @@ def test_a_concept_that_cannot_be_set_is_named_and_does_not_stop_the_night(finis
     drawable = concepts.filter(pl.col("concept_id").is_in(list(goods)))
     audience = drawing.gather(finished, drawable, slates, None, renders=50)
     assert not {poor, gone} & set(audience.renders["concept_id"])
+
+
+def test_fewer_people_than_a_cohort_needs_get_no_picture_of_their_own(finished: Job) -> None:
+    concepts = pl.read_parquet(finished.run / "sources" / "concepts.parquet")
+    slates = pl.read_parquet(finished.run / "ranking" / "slates.parquet")
+    people = slates.filter(pl.col("user_id") != EVERYONE)["user_id"].unique().sort()
+    least = finished.settings.generators.min_cohort_users
+    for count, drawn in ((least - 1, False), (least, True)):
+        some = slates.filter(pl.col("user_id").is_in([EVERYONE, *people.head(count)]))
+        audience = gather(finished, concepts, some, None, renders=50)
+        assert audience.users["cohort"].n_unique() == 1
+        assert len(audience.users) == count
+        assert (len(audience.renders) > 0) == drawn
+        assert (len(audience.worth) > 0) == drawn
+
+
+def test_the_report_tells_what_the_next_renders_would_buy(finished: Job) -> None:
+    told = json.loads((finished.run / "evaluation" / "report.json").read_text())["budget"]
+    worth = pl.read_parquet(finished.run / "generators" / "worth.parquet")
+    renders = pl.read_parquet(finished.run / "generators" / "renders.parquet")
+    assert worth["expected_extra_clicks"].is_sorted(descending=True)
+    assert worth.head(len(renders)).equals(renders)
+    assert told["extra_clicks"] == pytest.approx(renders["expected_extra_clicks"].sum())
+    after = worth.slice(len(renders), 100)
+    assert told["next"]["renders"] == len(after) > 0
+    assert told["next"]["extra_clicks"] == pytest.approx(after["expected_extra_clicks"].sum())
+    assert f"The next {len(after)} would add" in (finished.run / "evaluation" / "report.html").read_text()
 
 
 def test_the_report_gives_a_verdict_and_stands_alone(finished: Job) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import sources.colour
 from contracts.errors import ModelError
-from generators.cohorts import choose_renders, group_users
+from generators.cohorts import group_users, rank_renders
 from generators.taste import PICTURE_FEATURES, Taste, fit_taste, picture_features
 
 
@@ -129,7 +129,6 @@ def test_the_budget_buys_the_pairs_that_pay_most() -> None:
     cohort = np.array([0, 0, 0, 1, 1, 1])
     rows = {"slate_user": np.arange(6), "slate_concept": np.array([0, 0, 1, 1, 1, 1]),
             "click_chance": np.array([0.1, 0.1, 0.1, 0.2, 0.2, 0.2])}  # fmt: skip
-    chosen = choose_renders(cohort, np.zeros((6, 2), np.float32), None, **rows, renders=2)
-    assert [(render.cohort, render.concept, render.users) for render in chosen] == [(1, 1, 3), (0, 0, 2)]
-    assert chosen[0].expected_extra_clicks == pytest.approx(3 * 0.2 * 0.8)
-    assert choose_renders(cohort, np.zeros((6, 2), np.float32), None, **rows, renders=0) == []
+    ranked = rank_renders(cohort, np.zeros((6, 2), np.float32), None, **rows)
+    assert [(render.cohort, render.concept, render.users) for render in ranked] == [(1, 1, 3), (0, 0, 2), (0, 1, 1)]
+    assert ranked[0].expected_extra_clicks == pytest.approx(3 * 0.2 * 0.8)
