@@ -196,6 +196,40 @@ class StableDiffusionSettings(_Frozen):
     rows: int = Field(default=4, ge=1, description="scenes painted at once; halved when GPU memory runs out")
 
 
+class CheckSettings(_Frozen):
+    """What a picture must pass before anybody sees it; see docs/picture-checks.md."""
+
+    cohort_bits: int = Field(
+        default=3, ge=0, le=64, description="bits of 64 that a picture differs at least from others for the same people"
+    )
+    run_bits: int = Field(default=3, ge=0, le=64, description="the same, from every picture of the run")
+    read_headline: bool = Field(default=False, description="read every headline back; needs adloom[ocr]")
+    misread: float = Field(
+        default=0.2, ge=0, le=1, description="share of a headline's letters that may be read otherwise"
+    )
+    unsafe: bool = Field(default=False, description="look for indecent pictures; needs adloom[safety]")
+    unsafe_chance: float = Field(default=0.5, ge=0, le=1, description="chance of being indecent at most")
+    forbidden_words: tuple[str, ...] = Field(default=(), description="words to refuse beside the list of rude ones")
+    allowed_words: tuple[str, ...] = Field(
+        default=(), description="listed words that may stand, such as a brand's name"
+    )
+    button_difference: float = Field(
+        default=3.0, ge=0, description="CIE76 difference of the button to the nearest of the concept's colours at most"
+    )
+    forbidden_colours: dict[str, tuple[Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")], ...]] = Field(
+        default={}, description='colours #rrggbb an advertiser must not be seen in, by its name; "*" is everybody'
+    )
+    forbidden_share: float = Field(
+        default=0.02, ge=0, le=1, description="share of the picture that a forbidden colour may cover"
+    )
+    user_distance: float = Field(
+        default=10.0, ge=0, description="mean distance of the pictures in a user's slate, under which the run warns"
+    )
+    audience_distance: float = Field(
+        default=10.0, ge=0, description="mean distance of the pictures for a cohort, under which the run warns"
+    )
+
+
 class EvaluationSettings(_Frozen):
     """The offline report."""
 
@@ -293,6 +327,7 @@ class Settings(_Frozen):
     ranking: RankingSettings = RankingSettings()
     generators: GeneratorSettings = GeneratorSettings()
     stable_diffusion: StableDiffusionSettings = StableDiffusionSettings()
+    checks: CheckSettings = CheckSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     experiment: ExperimentSettings = ExperimentSettings()
     learning: LearningSettings = LearningSettings()

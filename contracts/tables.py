@@ -196,6 +196,18 @@ class Decisions(dy.Schema):
     batch = dy.String(nullable=True, description="decisions made together share it")
 
 
+class CreativeChecks(dy.Schema):
+    """What every check measured on every creative. Made by generators."""
+
+    creative_id = _name("which creative", primary_key=True)
+    check = _name("name of the check, see docs/picture-checks.md", primary_key=True)
+    passed = dy.Bool(nullable=True, description="null: not checked, the reason says why")
+    value = dy.Float64(nullable=True, description="what was measured, in the unit of the check")
+    limit = dy.Float64(nullable=True, description="what is allowed")
+    reason = dy.String(description="why it failed, or was not checked; empty: passed")
+    redraws = dy.Int32(min=0, description="new seeds that were tried for the creative")
+
+
 INPUT_TABLES: dict[str, type[dy.Schema]] = {
     "events": Events,
     "concepts": Concepts,
@@ -216,6 +228,7 @@ STAGE_TABLES: dict[str, type[dy.Schema]] = {
     "slates": Slates,
     "creatives": Creatives,
     "decisions": Decisions,
+    "creative_checks": CreativeChecks,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ from contracts.errors import AdloomError, DataError
 from contracts.seeds import seed_of
 from contracts.settings import Settings
 from contracts.store import digest_of, write_json
-from contracts.tables import GENERAL_COHORT, Creatives, polars_schema
+from contracts.tables import GENERAL_COHORT, CreativeChecks, Creatives, polars_schema
+from flows import measure_diversity
 from flows.choose_models import any_generator
 from flows.choose_painter import painter_key, painter_of
 from flows.gather_audience import Audience, describe_cohorts, gather
 from flows.job import Job, Stage
-from generators.checks import perceptual_hash
+from generators.gate import Gate
 from generators.knobs import Knobs
 from generators.layout import SQUARE
 from generators.painters import Painter
@@ -35,6 +36,10 @@ from generators.wording import Copy
 Floats = npt.NDArray[np.float32]
 SET_ASIDE = "set_aside.json"
 """Concepts that could not be drawn, and why."""
+WARNINGS = "warnings.json"
+"""What the settings ask for and could not be checked, and pictures that are too much alike, in sentences."""
+NAMED = 3
+"""Dropped creatives named in the line that a run prints; all stand in the table and in the report."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +66,14 @@ def work(job: Job, folder: Path) -> None:
     audience.worth.write_parquet(folder / "worth.parquet")
     audience.renders.write_parquet(folder / "renders.parquet")
     orders = list_orders(job, goods, audience, painter, scorer, knows_space=personal)
-    rows = draw_all(job, folder, orders, painter, scorer if scorer.knows_anything else None)
-    Creatives.validate(creatives_table(rows, audience, job.settings.generators.way, painter)).write_parquet(
-        folder / "creatives.parquet"
-    )
+    gate = Gate.open(job.settings.checks)
+    rows = draw_all(job, folder, orders, painter, scorer if scorer.knows_anything else None, gate)
+    CreativeChecks.validate(checks_table(rows)).write_parquet(folder / "creative_checks.parquet")
+    creatives = Creatives.validate(creatives_table(rows, audience, job.settings.generators.way, painter))
+    creatives.write_parquet(folder / "creatives.parquet")
+    diversity = measure_diversity.measure(folder, creatives, audience.rows, job.settings.checks)
+    write_json(folder / measure_diversity.FILE, diversity)
+    write_json(folder / WARNINGS, [*gate.missing(), *measure_diversity.warnings(diversity, job.settings.checks)])
     write_json(folder / "cohorts.json", describe_cohorts(job, audience))
 
 
@@ -84,6 +93,7 @@ def ready(job: Job, concepts: pl.DataFrame, slates: pl.DataFrame) -> tuple[dict[
     """What each concept of a slate is made of, by concept_id; and those that cannot be drawn, with the fault."""
     goods: dict[str, Goods] = {}
     set_aside: dict[str, AdloomError] = {}
+    gate = Gate(job.settings.checks)
     settings = job.settings.generators
     for row in concepts.join(slates, on="concept_id", how="semi").sort("concept_id").iter_rows(named=True):
         name = row["concept_id"]
@@ -96,6 +106,7 @@ def ready(job: Job, concepts: pl.DataFrame, slates: pl.DataFrame) -> tuple[dict[
         )
         try:
             check_copy(copy, SQUARE, settings.side, font_path=settings.font_path, where=f"concept {name}")
+            refuse_rude(gate, copy, name)
             picture = row["product_image"]
             goods[name] = Goods(
                 copy, None if picture is None else load_product(job.data / picture), tuple(row["topics"])
@@ -103,6 +114,15 @@ def ready(job: Job, concepts: pl.DataFrame, slates: pl.DataFrame) -> tuple[dict[
         except DataError as error:
             set_aside[name] = error
     return goods, set_aside
+
+
+def refuse_rude(gate: Gate, copy: Copy, concept: str) -> None:
+    """Raises DataError when the words are rude: no scene could make them fit to be shown."""
+    rude = gate.rude(copy)
+    if rude:
+        told = ", ".join(f'"{one.written}" in the {one.place}' for one in rude)
+        fix = "Change it, or name it under allowed_words in the settings of checks."
+        raise DataError(f"holds {told}", where=f"concept {concept}", fix=fix)
 
 
 def list_orders(
@@ -129,19 +149,19 @@ def list_orders(
             copy=goods[concept].copy,
             seed=seed,
             topics=goods[concept].topics,
+            cohort=cohort,
         )
         orders.append((cohort, concept, order))
     return orders
 
 
 def draw_all(
-    job: Job, folder: Path, orders: list[tuple[int, str, Order]], painter: Painter, appeal: Appeal | None
+    job: Job, folder: Path, orders: list[tuple[int, str, Order]], painter: Painter, appeal: Appeal | None, gate: Gate
 ) -> list[dict[str, Any]]:
     """Draws batch after batch; a batch that an interrupted attempt finished is read back instead."""
     settings = job.settings.generators
     for name in ("images", "scenes", "done"):
         (folder / name).mkdir(exist_ok=True)
-    hashes: dict[str, set[int]] = {}
     rows: list[dict[str, Any]] = []
     for start in range(0, len(orders), settings.batch):
         batch = orders[start : start + settings.batch]
@@ -155,22 +175,27 @@ def draw_all(
                 candidates=settings.candidates,
                 appeal=appeal,
                 font_path=settings.font_path,
-                known_hashes=hashes,
+                gate=gate,
             )
             write_json(
                 record,
                 [keep(folder, cohort, concept, one) for (cohort, concept, _), one in zip(batch, finished, strict=True)],
             )
-        kept = json.loads(record.read_text())
-        for row in kept:
-            if not row["checks"]:
-                with Image.open(folder / row["file"]) as image:
-                    hashes.setdefault(row["concept_id"], set()).add(perceptual_hash(image))
-        rows += kept
+        else:
+            recall(gate, folder, json.loads(record.read_text()))
+        rows += json.loads(record.read_text())
     for record in (folder / "done").iterdir():
         record.unlink()
     (folder / "done").rmdir()
     return rows
+
+
+def recall(gate: Gate, folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Tells the gate what an interrupted attempt has passed, in the order in which it passed."""
+    for row in sorted(rows, key=lambda row: row["redraws"]):
+        if not row["checks"]:
+            with Image.open(folder / row["file"]) as image:
+                gate.remember(row["creative_id"], row["cohort"], image)
 
 
 def keep(folder: Path, cohort: int, concept: str, finished: Finished) -> dict[str, Any]:
@@ -184,8 +209,28 @@ def keep(folder: Path, cohort: int, concept: str, finished: Finished) -> dict[st
         "concept_id": concept,
         "seed": finished.order.seed,
         "file": f"images/{name}.png",
-        "checks": list(finished.checks),
+        "checks": finished.checks,
+        "redraws": finished.redraws,
+        "findings": [asdict(finding) for finding in finished.findings],
     }
+
+
+def checks_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """The creative_checks table: every finding on every creative, in their order."""
+    return pl.DataFrame(
+        [
+            {"creative_id": row["creative_id"], "redraws": row["redraws"], **finding}
+            for row in rows
+            for finding in row["findings"]
+        ],
+        schema_overrides=polars_schema(CreativeChecks),
+    ).select(list(polars_schema(CreativeChecks)))
+
+
+def creative_rows(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """What `keep` returned, without the findings."""
+    told = [{name: value for name, value in row.items() if name in Creatives.column_names()} for row in rows]
+    return pl.DataFrame(told, schema_overrides={"checks": pl.List(pl.String)})
 
 
 def creatives_table(rows: list[dict[str, Any]], audience: Audience, way: str, painter: Painter) -> pl.DataFrame:
@@ -194,7 +239,7 @@ def creatives_table(rows: list[dict[str, Any]], audience: Audience, way: str, pa
     general = audience.rows.group_by("concept_id").agg(general=pl.col("click_chance").mean())
     schema = polars_schema(Creatives)
     return (
-        pl.DataFrame(rows, schema_overrides={"checks": pl.List(pl.String)})
+        creative_rows(rows)
         .with_columns(pl.col("cohort").cast(pl.Int64), generator=pl.lit(way), weights_hash=pl.lit(painter.weights_hash))
         .join(personal, on=["cohort", "concept_id"], how="left", maintain_order="left")
         .join(general, on="concept_id", how="left", maintain_order="left")
@@ -204,13 +249,30 @@ def creatives_table(rows: list[dict[str, Any]], audience: Audience, way: str, pa
 
 
 def say(folder: Path) -> str:
-    """Pictures drawn, and how many passed."""
+    """Pictures drawn, how many passed, and which were dropped for what."""
     creatives = pl.read_parquet(folder / "creatives.parquet")
     passed = int((creatives["checks"].list.len() == 0).sum())
     personal = int((creatives["cohort"] != GENERAL_COHORT).sum())
+    said = [f"{len(creatives)} creatives ({personal} personal), {passed} passed every check"]
+    dropped = dropped_of(creatives, pl.read_parquet(folder / "creative_checks.parquet"))
+    if len(dropped):
+        named = [f"{row['creative_id']} ({row['check']}: {row['reason']})" for row in dropped[:NAMED].to_dicts()]
+        more = f" and {len(dropped) - NAMED} more in creative_checks.parquet" if len(dropped) > NAMED else ""
+        said.append(f"dropped {', '.join(named)}{more}")
     missing = len(json.loads((folder / SET_ASIDE).read_text()))
-    noted = f"; {missing} concepts could not be drawn, see {SET_ASIDE}" if missing else ""
-    return f"{len(creatives)} creatives ({personal} personal), {passed} passed every check{noted}"
+    if missing:
+        said.append(f"{missing} concepts could not be drawn, see {SET_ASIDE}")
+    return "; ".join([*said, *json.loads((folder / WARNINGS).read_text())])
+
+
+def dropped_of(creatives: pl.DataFrame, checks: pl.DataFrame) -> pl.DataFrame:
+    """Every failed check of every creative that nobody is to see: creative_id, concept_id, cohort, check, reason, redraws."""
+    about = creatives.select("creative_id", "concept_id", "cohort")
+    return (
+        checks.filter(~pl.col("passed"))
+        .join(about, on="creative_id", maintain_order="left")
+        .select("creative_id", "concept_id", "cohort", "check", "reason", "redraws")
+    )
 
 
 def drawing_settings(settings: Settings) -> dict[str, Any]:
@@ -218,7 +280,7 @@ def drawing_settings(settings: Settings) -> dict[str, Any]:
     own = settings.generators.model_dump(mode="json", exclude={"first_training_steps"})
     if settings.generators.way == "stable-diffusion":
         own["stable_diffusion"] = settings.stable_diffusion.model_dump(mode="json")
-    return own
+    return own | {"checks": settings.checks.model_dump(mode="json")}
 
 
 STAGE = Stage(

@@ -49,4 +49,5 @@ class OrderBook:
             copy=goods.copy,
             seed=seed,
             topics=goods.topics,
+            cohort=cohort,
         )

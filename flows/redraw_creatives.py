@@ -19,13 +19,13 @@ from contracts.errors import AdloomError, RunError
 from contracts.redraw_jobs import RedrawJob, list_jobs, read_job
 from contracts.run_creatives import REDRAW_FILE, REDRAWN, run_creatives
 from contracts.store import MANIFEST, tree_hashes, write_json
-from contracts.tables import Creatives, polars_schema
+from contracts.tables import CreativeChecks, Creatives, polars_schema
 from flows.ask_redraw import CANDIDATES
-from flows.draw_creatives import keep, set_up
+from flows.draw_creatives import checks_table, creative_rows, keep, set_up
 from flows.job import Job, job_of
 from flows.rebuild_orders import OrderBook
 from flows.run_batch import quieten_prefect
-from generators.checks import perceptual_hash
+from generators.gate import Gate
 from generators.knobs import Knobs, knobs_for, product_lightness, turned, wish
 from generators.scorer import Scorer
 from generators.studio import Order, make
@@ -109,7 +109,7 @@ def draw_again(job: Job, wanted: RedrawJob) -> RedrawJob:
     concept = book.concepts.filter(pl.col("concept_id") == row["concept_id"]).row(0, named=True)
     siblings = known.filter(pl.col("concept_id") == row["concept_id"])
     appeal = _Wishful(scorer, knobs, _features(run, siblings), wanted.creative_id, tuple(concept["colours"] or ()))
-    hashes = _hashes(run, siblings)
+    gate = _gate(job, known, wanted.creative_id)
     folder = run / REDRAWN / f"{wanted.job_id}.part"
     for name in ("images", "scenes"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -120,19 +120,19 @@ def draw_again(job: Job, wanted: RedrawJob) -> RedrawJob:
         order = turned(rejected, knobs, _headlines(concept, row), name=name, number=attempt * CANDIDATES + number)
         finished = make(
             painter, [order], side=settings.side, redraws=settings.redraws, candidates=max(settings.candidates, 8),
-            appeal=appeal, known_hashes={row["concept_id"]: hashes}, font_path=settings.font_path,
+            appeal=appeal, gate=gate, font_path=settings.font_path,
         )[0]  # fmt: skip
         rows.append(keep(folder, row["cohort"], row["concept_id"], finished))
         headlines[name] = finished.order.copy.headline
-        hashes.append(perceptual_hash(finished.image))
         appeal.avoid(picture_features(finished.scene[None]))
         replace(wanted, state="drawing", done=number + 1).write(run)
     same = {"generator": row["generator"], "weights_hash": painter.weights_hash,
             "predicted_click_chance": row["predicted_click_chance"]}  # fmt: skip
-    table = pl.DataFrame([{**one, **same} for one in rows], schema_overrides={"checks": pl.List(pl.String)})
+    table = creative_rows(rows).with_columns(pl.lit(value).alias(name) for name, value in same.items())
     Creatives.validate(
         table.select(pl.col(name).cast(kind) for name, kind in polars_schema(Creatives).items())
     ).write_parquet(folder / "creatives.parquet")
+    CreativeChecks.validate(checks_table(rows)).write_parquet(folder / "creative_checks.parquet")
     said = {
         "replaces": wanted.creative_id, "reasons": list(wanted.reasons), "requested_by": wanted.requested_by, "at": wanted.at,
         "knobs": asdict(knobs), "attempt": attempt, "headlines": headlines,
@@ -204,10 +204,11 @@ def _features(run: Path, siblings: pl.DataFrame) -> dict[str, Floats]:
     return found
 
 
-def _hashes(run: Path, siblings: pl.DataFrame) -> list[int]:
-    """Perceptual hashes of all the concept's pictures."""
-    found = []
-    for file in siblings["file"]:
-        with Image.open(run / file) as opened:
-            found.append(perceptual_hash(opened))
-    return found
+def _gate(job: Job, known: pl.DataFrame, rejected: str) -> Gate:
+    """The checks of the run, which know every picture that passed, and the rejected one."""
+    gate = Gate.open(job.settings.checks)
+    wanted = known.filter((pl.col("checks").list.len() == 0) | (pl.col("creative_id") == rejected))
+    for name, cohort, file in wanted.select("creative_id", "cohort", "file").iter_rows():
+        with Image.open(job.run / file) as opened:
+            gate.remember(name, cohort, opened)
+    return gate

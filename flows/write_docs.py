@@ -17,10 +17,41 @@ from evaluation.comparison import FIELDS as COMPARISON_FIELDS
 from evaluation.schema import FIELDS
 from features.directions import directions_markdown
 from features.glossary import features_markdown
+from generators.findings import CHECKS as PICTURE_CHECKS
 from sources.catalogue import CHECKS
 
 ROOT = Path(__file__).resolve().parents[1]
 _MADE = "<!-- made by python -m flows.write_docs -->\n\n"
+
+_PICTURE_CHECKS = """# What a picture must pass
+
+Every finished picture is measured by every check before anybody sees it. `generators/creative_checks.parquet` in the run has
+one row for each check of each creative: what was measured, what is allowed, and why it failed or was not checked; the page of a
+creative in `adloom review` shows them. The limits are settings under `[checks]`.
+
+A picture that fails in something that another scene may mend is drawn again with a new seed, at most `generators.redraws` times.
+One that still fails is dropped: it stays in the table with its reasons, the run names it, and it is never
+exported. A concept whose words are rude, or cannot be set, is set aside before anything is drawn for it.
+
+| check | fails when | measured in | drawn again |
+|---|---|---|---|
+TABLE
+
+## Two of them need more
+
+- `text_illegible` reads the headline with an open OCR network: install `adloom[ocr]`, set `read_headline = true`. Latin, Chinese
+  and Japanese letters are read; for others the check says that it did not look.
+- `unsafe` asks the open_nsfw network: install `adloom[safety]`, set `unsafe = true`.
+
+Where a setting asks for one that is not installed, the run goes on, says so, and the table says "not checked".
+
+## Diversity
+
+Variety is of a set of pictures, not of one. Two pictures are as far apart as the root mean square CIE76 colour difference of their
+8 x 8 mean colours: 2 is just noticeable side by side, black beside white is 100. `generators/diversity.json` has the mean distance
+of the pictures for each cohort (`audiences`), and of the pictures in the slates (`users`: median, lowest, share under the limit). Under
+`audience_distance` and `user_distance` the run warns; nothing is dropped for it.
+"""
 
 
 def pages() -> dict[str, str]:
@@ -28,6 +59,7 @@ def pages() -> dict[str, str]:
     return {
         "docs/data-contracts.md": data_contracts(),
         "docs/checks.md": checks(),
+        "docs/picture-checks.md": picture_checks(),
         "docs/features.md": _MADE + "# The ranking features\n\n" + features_markdown() + directions_markdown(),
         "docs/report.md": fields("report.json", FIELDS),
         "docs/comparison.md": fields("comparison.json", COMPARISON_FIELDS),
@@ -80,6 +112,15 @@ def checks() -> str:
         for name, check in CHECKS.items()
     )
     return _MADE + lead + rows
+
+
+def picture_checks() -> str:
+    """What a picture must pass."""
+    rows = "".join(
+        f"| `{name}` | {check.fails_when} | {check.unit} | {'yes' if check.another_seed else 'no'} |\n"
+        for name, check in PICTURE_CHECKS.items()
+    )
+    return _MADE + _PICTURE_CHECKS.replace("TABLE\n", rows)
 
 
 def fields(name: str, described: Mapping[str, str]) -> str:

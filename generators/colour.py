@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import numpy.typing as npt
+
+from contracts.errors import DataError
 
 Floats = npt.NDArray[np.float32]
 
@@ -22,3 +26,16 @@ def srgb_to_lab(pixels: npt.NDArray[np.generic]) -> Floats:
     light = 116 * root[..., 1] - 16
     lab = [light, 500 * (root[..., 0] - root[..., 1]), 200 * (root[..., 1] - root[..., 2])]
     return np.asarray(np.stack(lab, axis=-1), np.float32)
+
+
+def parse_colour(colour: str, *, where: str) -> Floats:
+    """CIELAB of "#rrggbb", (3,). Raises DataError when it is none."""
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", colour):
+        raise DataError(f'colour "{colour}" is not "#rrggbb"', where=where, fix='Write it like "#1a7f5a".')
+    return srgb_to_lab(np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]))
+
+
+def difference(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """CIE76 difference, broadcast over the last axis: 2 is just noticeable, 100 is black against white."""
+    apart = np.asarray(one, np.float64) - other
+    return np.asarray(np.sqrt((apart**2).sum(axis=-1)), np.float64)

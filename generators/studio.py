@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 from PIL import Image
 
 from contracts.seeds import seed_of
-from generators.checks import check_creative, perceptual_hash
+from generators.findings import CHECKS, Finding, failed
+from generators.gate import Gate
 from generators.layout import SQUARE, with_product
 from generators.painters import Floats, Painter, SceneRequest
 from generators.products import Pixels
@@ -27,7 +27,7 @@ class Order:
 
     Attributes:
         name: of the creative; also names it in errors.
-        concept_id: whose creative it is; creatives of one concept must not repeat each other.
+        concept_id: whose creative it is.
         user: (D,) whom it is for; None: nobody in particular.
         concept: (D,) what it advertises; None: the network does not know this space.
         product: RGBA pixels from `load_product`; None: without a product.
@@ -36,6 +36,7 @@ class Order:
         topics: of the concept, for ways to draw that read text.
         plate: least opacity of the shade behind the type, 0 to 1.
         product_scale: of the product in the layout, see `layout.with_product`.
+        cohort: number of the group of people it is for; -1: nobody in particular.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Order:
     topics: tuple[str, ...] = ()
     plate: float = 0.0
     product_scale: float = 1.0
+    cohort: int = -1
 
     def scene(self) -> SceneRequest:
         """The scene that this creative needs."""
@@ -57,12 +59,23 @@ class Order:
 
 @dataclass(frozen=True)
 class Finished:
-    """A creative: the scene as painted around the product (S, S, 3), the finished ad, and the failed checks."""
+    """A creative: the scene as painted around the product (S, S, 3), the finished ad, and what the checks found."""
 
     order: Order
     scene: Pixels
     image: Image.Image
-    checks: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    redraws: int = 0
+
+    @property
+    def checks(self) -> list[str]:
+        """Names of the failed checks."""
+        return failed(self.findings)
+
+    @property
+    def may_be_mended(self) -> bool:
+        """Whether it failed, and only in what another seed may mend."""
+        return bool(self.checks) and all(CHECKS[name].another_seed for name in self.checks)
 
 
 def make(
@@ -73,7 +86,7 @@ def make(
     redraws: int,
     candidates: int = 1,
     appeal: Appeal | None = None,
-    known_hashes: Mapping[str, Collection[int]] = MappingProxyType({}),
+    gate: Gate | None = None,
     font_path: Path | None = None,
 ) -> list[Finished]:
     """Draws, sets and checks one batch of orders; one that fails a check is drawn again with a new seed, up to a budget.
@@ -87,27 +100,26 @@ def make(
         redraws: new seeds tried for one that fails.
         candidates: scenes painted per order, of which the most appealing one is kept; needs `appeal` when above 1.
         appeal: the scorer.
-        known_hashes: by concept_id, the perceptual hashes of creatives that these must not repeat.
+        gate: the checks of the run, which remembers what passed; None: a new one with the default settings.
         font_path: one font for all type, instead of the shipped ones.
 
     Returns:
         One finished creative per order, in order; the last attempt, where all failed.
     """
-    hashes = {order.concept_id: set(known_hashes.get(order.concept_id, ())) for order in orders}
+    gate = gate or Gate()
     done: dict[str, Finished] = {}
     wanted = list(orders)
     for attempt in range(redraws + 1):
         chosen = choose(painter, wanted, candidates, appeal)
         for order, scene in chosen:
-            known = hashes[order.concept_id]
-            finished = finish(order, scene, side=side, hashes=known, font_path=font_path)
+            finished = replace(finish(order, scene, side=side, gate=gate, font_path=font_path), redraws=attempt)
             done[order.name] = finished
             if not finished.checks:
-                known.add(perceptual_hash(finished.image))
+                gate.remember(order.name, order.cohort, finished.image)
         wanted = [
             replace(order, seed=seed_of(order.seed, "redraw", attempt + 1))
             for order in wanted
-            if done[order.name].checks
+            if done[order.name].may_be_mended
         ]
         if not wanted:
             break
@@ -138,9 +150,7 @@ def choose(
     return kept
 
 
-def finish(
-    order: Order, scene: Pixels, *, side: int, hashes: Collection[int], font_path: Path | None = None
-) -> Finished:
+def finish(order: Order, scene: Pixels, *, side: int, gate: Gate, font_path: Path | None = None) -> Finished:
     """Sets product and type on a scene, and checks the result."""
     layout = with_product(SQUARE, order.product_scale)
     image, report = typeset(
@@ -154,5 +164,6 @@ def finish(
         font_path=font_path,
         where=f"creative {order.name}",
     )
-    failed = check_creative(image, order.product, report, layout, known_hashes=hashes)
-    return Finished(order, scene, image, tuple(failed))
+    where = f"creative {order.name}"
+    findings = gate.examine(image, order.product, order.copy, report, layout, cohort=order.cohort, where=where)
+    return Finished(order, scene, image, findings)

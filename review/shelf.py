@@ -320,16 +320,21 @@ def read_run(folder: Path) -> Run:
 
 
 _OPTIONAL = {
-    "renditions": "generators/renditions.parquet",
-    "checks": "generators/creative_checks.parquet",
-    "controls": f"{PREPARED}/controls.parquet",
-    "reasons": f"{PREPARED}/reasons.parquet",
+    "renditions": ("generators/renditions.parquet",),
+    "checks": ("generators/creative_checks.parquet", f"{REDRAWN}/*/creative_checks.parquet"),
+    "controls": (f"{PREPARED}/controls.parquet",),
+    "reasons": (f"{PREPARED}/reasons.parquet",),
 }
 
 
-def _tables(folder: Path, paths: dict[str, str]) -> dict[str, pl.DataFrame]:
-    present = {name: folder / path for name, path in paths.items() if (folder / path).is_file()}
-    return {name: pl.read_parquet(path, glob=False, memory_map=False) for name, path in present.items()}
+def _tables(folder: Path, wanted: dict[str, tuple[str, ...]]) -> dict[str, pl.DataFrame]:
+    """The tables of a run that are there, by name, the parts of each one after the other."""
+    found = {}
+    for name, patterns in wanted.items():
+        paths = [path for pattern in patterns for path in sorted(folder.glob(pattern)) if path.parent.suffix != ".part"]
+        if paths:
+            found[name] = pl.concat([pl.read_parquet(path, glob=False, memory_map=False) for path in paths])
+    return found
 
 
 def siblings(run: Run, one: Creative) -> Iterable[Creative]:

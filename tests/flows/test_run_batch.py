@@ -71,7 +71,7 @@ def test_a_fault_in_the_data_ends_the_flow_run_as_one_line(job: Job, capsys: pyt
 
 def test_every_table_keeps_its_contract(finished: Job) -> None:
     where = {"rejected_rows": "sources", "interests": "features", "embeddings": "features", "scores": "ranking",
-             "slates": "ranking", "creatives": "generators"}  # fmt: skip
+             "slates": "ranking", "creatives": "generators", "creative_checks": "generators"}  # fmt: skip
     assert set(STAGE_TABLES) - set(where) == {"decisions"}, "those stand in the review database, not in the run"
     for name, stage in where.items():
         assert STAGE_TABLES[name].is_valid(pl.read_parquet(finished.run / stage / f"{name}.parquet")), name

@@ -10,6 +10,7 @@ from PIL import Image
 
 from contracts.decisions import Reason
 from generators.contrast import make_legible
+from generators.gate import Gate
 from generators.knobs import Knobs, knobs_for, product_lightness, turned, wish
 from generators.layout import LAYOUTS, with_product
 from generators.products import PixelBox
@@ -80,12 +81,12 @@ def test_a_hidden_product_is_set_larger_on_a_scene_it_stands_out_from() -> None:
     assert liked(knobs, candidates, (80, 80, 80), product_lightness=light) == 1
     scene = np.random.default_rng(1).integers(60, 200, (64, 64, 3), dtype=np.uint8)
     blue = [
-        (np.abs(np.asarray(finish(one, scene, side=480, hashes=()).image, int) - (20, 90, 160)).sum(axis=2) < 6).sum()
+        (np.abs(np.asarray(finish(one, scene, side=480, gate=Gate()).image, int) - (20, 90, 160)).sum(axis=2) < 6).sum()
         for one in (order(), turned(order(), knobs, ["Run further"], name="two", number=1))
     ]
     assert blue[1] > 1.15 * blue[0]
     assert (
-        finish(turned(order(), knobs, ["Run further"], name="two", number=1), scene, side=480, hashes=()).checks == ()
+        finish(turned(order(), knobs, ["Run further"], name="two", number=1), scene, side=480, gate=Gate()).checks == []
     )
 
 
@@ -108,7 +109,7 @@ def test_an_illegible_headline_gets_a_plate_and_contrast_never_falls() -> None:
     assert plated.contrasts["headline"] >= plain.contrasts["headline"]
     again = turned(order(), knobs_for([Reason.ILLEGIBLE]), ["Run further"], name="two", number=1)
     scene = np.full((64, 64, 3), 110, np.uint8) + np.random.default_rng(0).integers(0, 9, (64, 64, 1), dtype=np.uint8)
-    before, after = (finish(one, scene, side=480, hashes=()).image.crop((0, 0, 480, 180)) for one in (order(), again))
+    before, after = (finish(one, scene, side=480, gate=Gate()).image.crop((0, 0, 480, 180)) for one in (order(), again))
     assert np.asarray(after.convert("L")).std() > np.asarray(before.convert("L")).std()
 
 
@@ -123,4 +124,4 @@ def test_every_attempt_has_a_seed_of_its_own_and_the_same_one_each_time() -> Non
     first, again, second = (turned(order(), Knobs(), ["x"], name="n", number=n) for n in (1, 1, 2))
     assert first.seed == again.seed
     assert len({order().seed, first.seed, second.seed}) == 3
-    assert isinstance(finish(first, np.zeros((64, 64, 3), np.uint8) + 90, side=480, hashes=()).image, Image.Image)
+    assert isinstance(finish(first, np.zeros((64, 64, 3), np.uint8) + 90, side=480, gate=Gate()).image, Image.Image)

@@ -171,11 +171,21 @@ def test_every_size_and_every_check_is_shown_where_the_run_has_them(client: Test
     pl.DataFrame(
         [{"creative_id": "c00000", "check": name, "passed": passed, "reason": why} for name, passed, why in rows]
     ).write_parquet(folder / "creative_checks.parquet")
+    again = runs / "shop-1" / "redrawn" / "one"
+    again.mkdir(parents=True)
+    late = {"creative_id": "c00000", "check": "off_brand", "passed": False, "reason": "a button in blue"}
+    pl.DataFrame([late]).write_parquet(again / "creative_checks.parquet")
     (folder / "manifest.json").write_text('{"outputs": {}}')
     page = client.get("/creative?of=shop-1&id=c00000").text
     assert "300 × 250" in page
     assert Image.open(io.BytesIO(client.get("/picture?of=shop-1&id=c00000&kind=300x250").content)).size == (300, 250)
-    for words in ("contrast: 2.1 to 1", "safe area", "not checked", "nudity: its model is not installed"):
+    for words in (
+        "contrast: 2.1 to 1",
+        "safe area",
+        "not checked",
+        "nudity: its model is not installed",
+        "off brand: a button in blue",
+    ):
         assert words in page
 
 
