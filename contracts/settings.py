@@ -142,6 +142,12 @@ class RankingSettings(SlateSettings):
     threads: int = Field(default=2, ge=1, description="LightGBM threads; fixed, so that models are equal to the byte")
 
 
+AdFormat = Literal[
+    "300x250", "336x280", "728x90", "160x600", "300x600", "970x250", "320x50", "1:1", "4:5", "9:16", "1.91:1"
+]
+"""Sizes that an ad can be set in; `docs/typesetting.md` shows them."""
+
+
 class GeneratorSettings(_Frozen):
     """What is drawn, by which weights, how, and how much of it."""
 
@@ -157,12 +163,18 @@ class GeneratorSettings(_Frozen):
     )
     candidates: int = Field(default=6, ge=1, description="scenes painted per picture, of which the scorer keeps one")
     side: int = Field(default=720, ge=256, le=4096, description="side of a finished square creative, pixels")
+    sizes: tuple[AdFormat, ...] = Field(
+        default=("300x250", "728x90", "160x600", "320x50"),
+        description="sizes that every creative is set in beside the square: " + ", ".join(get_args(AdFormat)),
+    )
     batch: int = Field(default=16, ge=1, description="pictures finished, and kept when a run is stopped, together")
     redraws: int = Field(default=2, ge=0, description="new seeds tried for a picture that fails a check")
     first_training_steps: int = Field(
         default=300, ge=1, description="training steps from the shipped weights when there are none for this space"
     )
-    font_path: Path | None = Field(default=None, description="a font for all type, where Inter lacks a script")
+    font_path: Path | None = Field(
+        default=None, description="a font for all type of brands that name none, where Inter lacks a script"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where to train and draw")
 
 

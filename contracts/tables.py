@@ -172,6 +172,19 @@ class Creatives(dy.Schema):
     )
 
 
+class Renditions(dy.Schema):
+    """Creatives in further sizes; those that failed a check, or for whose words there is no room, are left out. Made by
+    generators.
+    """
+
+    creative_id = _name("which creative", primary_key=True)
+    format = _name("which size, such as 300x250 or 9:16", primary_key=True)
+    width = dy.Int32(min=1, description="pixels")
+    height = dy.Int32(min=1, description="pixels")
+    file = _name("path of the picture, relative to the stage folder")
+    bytes = dy.Int64(min=1, description="of the file")
+
+
 class Decisions(dy.Schema):
     """What reviewers said, one row each, in order; nothing is changed or removed afterwards. Made by review."""
 
@@ -229,6 +242,7 @@ STAGE_TABLES: dict[str, type[dy.Schema]] = {
     "creatives": Creatives,
     "decisions": Decisions,
     "creative_checks": CreativeChecks,
+    "renditions": Renditions,
 }
 
 

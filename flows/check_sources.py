@@ -10,11 +10,13 @@ from typing import Any
 from contracts.store import write_json
 from flows.admit_rows import admit
 from flows.job import Job, Stage
+from generators.brand_kits import load_brands
 from sources.outcome import Intake
 
 
 def work(job: Job, folder: Path) -> None:
     """Writes the accepted rows of consenting users, rejected_rows, findings, days and counts."""
+    load_brands(job.data)  # what is wrong with it is better known now than after an hour of training
     intake = admit(job, folder / "draft")
     for path in sorted((folder / "draft").iterdir()):
         target = folder / path.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,22 @@ from PIL import Image
 
 from contracts.errors import AdloomError, DataError
 from contracts.seeds import seed_of
-from contracts.settings import Settings
+from contracts.settings import CheckSettings, Settings
 from contracts.store import digest_of, write_json
-from contracts.tables import GENERAL_COHORT, CreativeChecks, Creatives, polars_schema
+from contracts.tables import GENERAL_COHORT, CreativeChecks, Creatives, Renditions, polars_schema
 from flows import measure_diversity
 from flows.choose_models import any_generator
 from flows.choose_painter import painter_key, painter_of
 from flows.gather_audience import Audience, describe_cohorts, gather
 from flows.job import Job, Stage
+from generators.brand import Brand
+from generators.brand_kits import load_brands
 from generators.gate import Gate
 from generators.knobs import Knobs
-from generators.layout import SQUARE
+from generators.layout import LAYOUTS, SQUARE
 from generators.painters import Painter
 from generators.products import load_product
+from generators.renditions import renditions_of
 from generators.scorer import Reviewed, Scorer
 from generators.studio import Appeal, Finished, Order, make
 from generators.taste import Taste
@@ -36,6 +40,8 @@ from generators.wording import Copy
 Floats = npt.NDArray[np.float32]
 SET_ASIDE = "set_aside.json"
 """Concepts that could not be drawn, and why."""
+LEFT_OUT = "sizes_left_out.json"
+"""Sizes that a creative could not be set in, or failed a check in, and why."""
 WARNINGS = "warnings.json"
 """What the settings ask for and could not be checked, and pictures that are too much alike, in sentences."""
 NAMED = 3
@@ -44,15 +50,16 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Goods:
-    """What a concept's creatives are made of: the words, the product's pixels or None, and the topics."""
+    """What a concept's creatives are made of: the words, the product's pixels or None, the topics, the brand."""
 
     copy: Copy
     product: npt.NDArray[np.uint8] | None
     topics: tuple[str, ...]
+    brand: Brand
 
 
 def work(job: Job, folder: Path) -> None:
-    """Writes creatives, cohorts, renders, images/ (finished ads) and scenes/ (what the network painted)."""
+    """Writes creatives, cohorts, renders, images/ (finished ads), renditions/ and scenes/ (what the network painted)."""
     concepts = pl.read_parquet(job.run / "sources" / "concepts.parquet")
     slates = pl.read_parquet(job.run / "ranking" / "slates.parquet")
     painter, scorer, personal = set_up(job)
@@ -66,9 +73,13 @@ def work(job: Job, folder: Path) -> None:
     audience.worth.write_parquet(folder / "worth.parquet")
     audience.renders.write_parquet(folder / "renders.parquet")
     orders = list_orders(job, goods, audience, painter, scorer, knows_space=personal)
-    gate = Gate.open(job.settings.checks)
+    gate = Gate.open(checks_of(job))
     rows = draw_all(job, folder, orders, painter, scorer if scorer.knows_anything else None, gate)
     CreativeChecks.validate(checks_table(rows)).write_parquet(folder / "creative_checks.parquet")
+    Renditions.validate(renditions_table(rows)).write_parquet(folder / "renditions.parquet")
+    write_json(
+        folder / LEFT_OUT, [{"creative_id": row["creative_id"], **one} for row in rows for one in row["left_out"]]
+    )
     creatives = Creatives.validate(creatives_table(rows, audience, job.settings.generators.way, painter))
     creatives.write_parquet(folder / "creatives.parquet")
     diversity = measure_diversity.measure(folder, creatives, audience.rows, job.settings.checks)
@@ -95,21 +106,22 @@ def ready(job: Job, concepts: pl.DataFrame, slates: pl.DataFrame) -> tuple[dict[
     set_aside: dict[str, AdloomError] = {}
     gate = Gate(job.settings.checks)
     settings = job.settings.generators
+    brands = load_brands(job.data, font_path=settings.font_path, advertisers=concepts["advertiser"].unique().to_list())
     for row in concepts.join(slates, on="concept_id", how="semi").sort("concept_id").iter_rows(named=True):
-        name = row["concept_id"]
+        name, brand = row["concept_id"], brands.of(row["advertiser"])
         copy = Copy(
             headline=row["headline"][0],
             body=row["body"],
             call_to_action=row["call_to_action"],
             advertiser=row["advertiser"],
-            colours=tuple(row["colours"] or ()),
+            colours=brand.palette(row["colours"] or ()),
         )
         try:
-            check_copy(copy, SQUARE, settings.side, font_path=settings.font_path, where=f"concept {name}")
+            check_copy(copy, SQUARE, settings.side, brand=brand, where=f"concept {name}")
             refuse_rude(gate, copy, name)
             picture = row["product_image"]
             goods[name] = Goods(
-                copy, None if picture is None else load_product(job.data / picture), tuple(row["topics"])
+                copy, None if picture is None else load_product(job.data / picture), tuple(row["topics"]), brand
             )
         except DataError as error:
             set_aside[name] = error
@@ -150,6 +162,7 @@ def list_orders(
             seed=seed,
             topics=goods[concept].topics,
             cohort=cohort,
+            brand=goods[concept].brand,
         )
         orders.append((cohort, concept, order))
     return orders
@@ -174,12 +187,14 @@ def draw_all(
                 redraws=settings.redraws,
                 candidates=settings.candidates,
                 appeal=appeal,
-                font_path=settings.font_path,
                 gate=gate,
             )
             write_json(
                 record,
-                [keep(folder, cohort, concept, one) for (cohort, concept, _), one in zip(batch, finished, strict=True)],
+                [
+                    keep(folder, cohort, concept, one, settings.sizes)
+                    for (cohort, concept, _), one in zip(batch, finished, strict=True)
+                ],
             )
         else:
             recall(gate, folder, json.loads(record.read_text()))
@@ -198,9 +213,28 @@ def recall(gate: Gate, folder: Path, rows: list[dict[str, Any]]) -> None:
                 gate.remember(row["creative_id"], row["cohort"], image)
 
 
-def keep(folder: Path, cohort: int, concept: str, finished: Finished) -> dict[str, Any]:
-    """Writes a finished creative and its scene; returns its row."""
+def checks_of(job: Job) -> CheckSettings:
+    """The settings of the checks, with the colours that the brand kits forbid."""
+    settings = job.settings.checks
+    named = [settings.forbidden_colours, load_brands(job.data).forbidden]
+    both = {name: tuple(c for one in named for c in one.get(name, ())) for one in named for name in one}
+    return settings.model_copy(update={"forbidden_colours": both})
+
+
+def keep(folder: Path, cohort: int, concept: str, finished: Finished, sizes: Sequence[str]) -> dict[str, Any]:
+    """Writes a finished creative, its scene and, where it passed, its other sizes; returns its row."""
     name = finished.order.name
+    made: list[dict[str, Any]] = []
+    left_out: list[dict[str, str]] = []
+    for one in renditions_of(finished, sizes if not finished.checks else ()):
+        if one.image is None:
+            left_out.append({"format": one.layout, "reason": one.reason})
+            continue
+        file = f"renditions/{name}/{LAYOUTS[one.layout].slug}{one.suffix}"
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(one.content)
+        wide, high = one.image.size
+        made.append({"format": one.layout, "width": wide, "height": high, "file": file, "bytes": len(one.content)})
     finished.image.save(folder / "images" / f"{name}.png")
     Image.fromarray(finished.scene).save(folder / "scenes" / f"{name}.png")
     return {
@@ -212,7 +246,16 @@ def keep(folder: Path, cohort: int, concept: str, finished: Finished) -> dict[st
         "checks": finished.checks,
         "redraws": finished.redraws,
         "findings": [asdict(finding) for finding in finished.findings],
+        "renditions": made,
+        "left_out": left_out,
     }
+
+
+def renditions_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """The renditions table: every creative in every further size that it was set in."""
+    schema = polars_schema(Renditions)
+    told = [{"creative_id": row["creative_id"], **one} for row in rows for one in row["renditions"]]
+    return pl.DataFrame(told, schema=schema)
 
 
 def checks_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
@@ -259,6 +302,10 @@ def say(folder: Path) -> str:
         named = [f"{row['creative_id']} ({row['check']}: {row['reason']})" for row in dropped[:NAMED].to_dicts()]
         more = f" and {len(dropped) - NAMED} more in creative_checks.parquet" if len(dropped) > NAMED else ""
         said.append(f"dropped {', '.join(named)}{more}")
+    sizes = len(pl.read_parquet(folder / "renditions.parquet"))
+    lacking = len(json.loads((folder / LEFT_OUT).read_text()))
+    if sizes or lacking:
+        said.append(f"{sizes} further sizes" + (f", {lacking} left out, see {LEFT_OUT}" if lacking else ""))
     missing = len(json.loads((folder / SET_ASIDE).read_text()))
     if missing:
         said.append(f"{missing} concepts could not be drawn, see {SET_ASIDE}")

@@ -14,6 +14,8 @@ from contracts.errors import RunError
 from contracts.settings import LearningSettings, Settings, parse_settings
 from contracts.store import RunStore, StageKey, digest_of, file_hash, write_json
 from flows.find_key import find_key
+from generators.brand_kits import BRAND_FOLDER
+from generators.brand_kits import FILE as BRANDS_FILE
 from sources.inventory import locate
 from sources.mapping import FILE as MAPPING_FILE
 from sources.pseudonyms import Pseudonyms
@@ -24,7 +26,7 @@ SHIPPED = Path(__file__).resolve().parents[1] / "data" / "sample"
 RUNS, MODELS = Path("data/runs"), Path("data/models")
 """Where runs and learned models go, below the working directory."""
 
-_WATCHED_FOLDERS = ("images", "truth")
+_WATCHED_FOLDERS = ("images", "truth", BRAND_FOLDER)
 _BARRED = "erased.json"
 _JOB = "job.json"
 
@@ -60,7 +62,7 @@ class Job:
     def input_hashes(self) -> dict[str, str]:
         """SHA-256 of every file that the batch may read, by path relative to the data folder."""
         found = {part.name: part.fingerprint for parts in locate(self.data).values() for part in parts}
-        files = [path for path in (self.data / MAPPING_FILE,) if path.is_file()]
+        files = [path for path in (self.data / MAPPING_FILE, self.data / BRANDS_FILE) if path.is_file()]
         for name in _WATCHED_FOLDERS:
             files += sorted(path for path in (self.data / name).rglob("*") if path.is_file())
         return found | {path.relative_to(self.data).as_posix(): file_hash(path) for path in files}

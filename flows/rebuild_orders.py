@@ -50,4 +50,5 @@ class OrderBook:
             seed=seed,
             topics=goods.topics,
             cohort=cohort,
+            brand=goods.brand,
         )

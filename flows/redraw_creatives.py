@@ -19,9 +19,9 @@ from contracts.errors import AdloomError, RunError
 from contracts.redraw_jobs import RedrawJob, list_jobs, read_job
 from contracts.run_creatives import REDRAW_FILE, REDRAWN, run_creatives
 from contracts.store import MANIFEST, tree_hashes, write_json
-from contracts.tables import CreativeChecks, Creatives, polars_schema
+from contracts.tables import CreativeChecks, Creatives, Renditions, polars_schema
 from flows.ask_redraw import CANDIDATES
-from flows.draw_creatives import checks_table, creative_rows, keep, set_up
+from flows.draw_creatives import checks_of, checks_table, creative_rows, keep, renditions_table, set_up
 from flows.job import Job, job_of
 from flows.rebuild_orders import OrderBook
 from flows.run_batch import quieten_prefect
@@ -120,9 +120,9 @@ def draw_again(job: Job, wanted: RedrawJob) -> RedrawJob:
         order = turned(rejected, knobs, _headlines(concept, row), name=name, number=attempt * CANDIDATES + number)
         finished = make(
             painter, [order], side=settings.side, redraws=settings.redraws, candidates=max(settings.candidates, 8),
-            appeal=appeal, gate=gate, font_path=settings.font_path,
+            appeal=appeal, gate=gate,
         )[0]  # fmt: skip
-        rows.append(keep(folder, row["cohort"], row["concept_id"], finished))
+        rows.append(keep(folder, row["cohort"], row["concept_id"], finished, settings.sizes))
         headlines[name] = finished.order.copy.headline
         appeal.avoid(picture_features(finished.scene[None]))
         replace(wanted, state="drawing", done=number + 1).write(run)
@@ -133,6 +133,7 @@ def draw_again(job: Job, wanted: RedrawJob) -> RedrawJob:
         table.select(pl.col(name).cast(kind) for name, kind in polars_schema(Creatives).items())
     ).write_parquet(folder / "creatives.parquet")
     CreativeChecks.validate(checks_table(rows)).write_parquet(folder / "creative_checks.parquet")
+    Renditions.validate(renditions_table(rows)).write_parquet(folder / "renditions.parquet")
     said = {
         "replaces": wanted.creative_id, "reasons": list(wanted.reasons), "requested_by": wanted.requested_by, "at": wanted.at,
         "knobs": asdict(knobs), "attempt": attempt, "headlines": headlines,
@@ -206,7 +207,7 @@ def _features(run: Path, siblings: pl.DataFrame) -> dict[str, Floats]:
 
 def _gate(job: Job, known: pl.DataFrame, rejected: str) -> Gate:
     """The checks of the run, which know every picture that passed, and the rejected one."""
-    gate = Gate.open(job.settings.checks)
+    gate = Gate.open(checks_of(job))
     wanted = known.filter((pl.col("checks").list.len() == 0) | (pl.col("creative_id") == rejected))
     for name, cohort, file in wanted.select("creative_id", "cohort", "file").iter_rows():
         with Image.open(job.run / file) as opened:

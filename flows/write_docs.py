@@ -17,10 +17,24 @@ from evaluation.comparison import FIELDS as COMPARISON_FIELDS
 from evaluation.schema import FIELDS
 from features.directions import directions_markdown
 from features.glossary import features_markdown
+from generators.brand_kits import BRAND_FOLDER, OTHERS, Kit
+from generators.brand_kits import FILE as BRANDS_FILE
 from generators.findings import CHECKS as PICTURE_CHECKS
 from sources.catalogue import CHECKS
 
 ROOT = Path(__file__).resolve().parents[1]
+_BRANDS_EXAMPLE = """```toml
+["Harbour Roasters"]
+display_font = "brand/Harbour-Bold.ttf"
+logos = ["brand/harbour-dark.png", "brand/harbour-white.png"]
+clear_space = 0.5
+colours = ["#0b6e4f"]
+forbidden_colours = ["#d0021b"]
+
+["*"]
+inks = ["#ffffff", "#101820"]
+```
+"""
 _MADE = "<!-- made by python -m flows.write_docs -->\n\n"
 
 _PICTURE_CHECKS = """# What a picture must pass
@@ -64,6 +78,7 @@ def pages() -> dict[str, str]:
         "docs/report.md": fields("report.json", FIELDS),
         "docs/comparison.md": fields("comparison.json", COMPARISON_FIELDS),
         "docs/abtest-fields.md": fields("abtest.json", ABTEST_FIELDS),
+        "docs/brand-kit.md": brand_kit(),
         "configs/default.toml": default_settings(),
     }
 
@@ -121,6 +136,22 @@ def picture_checks() -> str:
         for name, check in PICTURE_CHECKS.items()
     )
     return _MADE + _PICTURE_CHECKS.replace("TABLE\n", rows)
+
+
+def brand_kit() -> str:
+    """Every key of brands.toml."""
+    lead = (
+        f"# Brand kits\n\nA data folder may hold `{BRANDS_FILE}`: a table for each advertiser, under the name that it has in "
+        f'`concepts`, and one under `"{OTHERS}"` for all that have none. Fonts and logos stand in the folder `{BRAND_FOLDER}/` '
+        "beside it. What is wrong with the file is said at once, all of it, before anything is computed. "
+        "[Typesetting](typesetting.md) shows what comes of it.\n\n"
+        f"{_BRANDS_EXAMPLE}\n| key | default | meaning |\n|---|---|---|\n"
+    )
+    rows = "".join(
+        f"| `{name}` | {'' if field.default is None else f'`{_toml(field.default)}`'} | {field.description} |\n"
+        for name, field in Kit.model_fields.items()
+    )
+    return _MADE + lead + rows
 
 
 def fields(name: str, described: Mapping[str, str]) -> str:

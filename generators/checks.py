@@ -12,8 +12,8 @@ from generators.contrast import LEAST_CONTRAST, text_contrast
 from generators.findings import Finding, at_least, at_most, failed
 from generators.layout import Layout
 from generators.products import PixelBox, Pixels, fit_product
+from generators.set_lines import Line
 from generators.typesetter import TypesetReport
-from generators.wording import Line
 
 FLAT = 1.5
 """Levels of 255: least standard deviation of the liveliest channel at 32 x 32; a soft gradient has 5 and more."""

@@ -28,6 +28,10 @@ def srgb_to_lab(pixels: npt.NDArray[np.generic]) -> Floats:
     return np.asarray(np.stack(lab, axis=-1), np.float32)
 
 
+NEAR_COLOUR = 12.0
+"""CIE76 difference under which people would call two colours by one name."""
+
+
 def parse_colour(colour: str, *, where: str) -> Floats:
     """CIELAB of "#rrggbb", (3,). Raises DataError when it is none."""
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", colour):

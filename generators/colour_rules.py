@@ -6,13 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from generators.colour import difference, parse_colour, srgb_to_lab
+from generators.colour import NEAR_COLOUR, difference, parse_colour, srgb_to_lab
 from generators.findings import Finding, at_most
 from generators.products import Pixels
 from generators.typesetter import TypesetReport
-
-NEAR_COLOUR = 12.0
-"""CIE76 difference under which people would call two colours by one name."""
 
 
 def check_button(pixels: Pixels, report: TypesetReport, colours: Sequence[str], *, limit: float, where: str) -> Finding:

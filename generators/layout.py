@@ -56,11 +56,11 @@ class TypeScale:
 class ButtonPlace:
     """The button: its `anchor` stands at `x`; `x`, `bottom` and widths are fractions of the picture's width and height.
 
-    `bottom` None: it follows the body, inside the text area. `height` is a fraction of the shorter side.
+    `height` is a fraction of the shorter side.
     """
 
     x: float
-    bottom: float | None
+    bottom: float
     most_width: float
     height: float = 0.084
     least_width: float = 0.0
@@ -242,7 +242,7 @@ def with_product(layout: Layout, scale: float) -> Layout:
     box, text = layout.product, layout.text
     right = min(box.left + box.width * scale, (text.left if text.left >= box.right else 1.0) - _MARGIN / 2)
     bottom = min(box.bottom + box.height * (scale - 1) / 2, 0.97)
-    button_top = (layout.button.bottom or 1.0) - layout.button.height * min(layout.size) / layout.size[1]
+    button_top = layout.button.bottom - layout.button.height * min(layout.size) / layout.size[1]
     if layout.button.anchor == "centre" and button_top >= box.bottom:
         bottom = min(bottom, button_top - _MARGIN / 2)
     if text.bottom > box.top:

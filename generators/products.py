@@ -52,6 +52,13 @@ class ProductBox:
         """Fraction of the picture's height: the line that the product stands on."""
         return self.top + self.height
 
+    def pixels(self, size: tuple[int, int]) -> PixelBox:
+        """The box in a picture of this width and height."""
+        wide, high = size
+        return PixelBox(
+            round(self.left * wide), round(self.top * high), round(self.right * wide), round(self.bottom * high)
+        )
+
 
 @dataclass(frozen=True)
 class PixelBox:
@@ -207,11 +214,11 @@ def fit_product(product: Pixels, box: ProductBox, size: tuple[int, int]) -> tupl
     left = round((box.left + box.width / 2) * size[0] - width / 2)
     top = round(box.bottom * size[1]) - height
     left, top = min(max(left, 0), max(size[0] - width, 0)), min(max(top, 0), max(size[1] - height, 0))
-    return _resize(product, (width, height)), PixelBox(left, top, left + width, top + height)
+    return resize_rgba(product, (width, height)), PixelBox(left, top, left + width, top + height)
 
 
-def _resize(product: Pixels, size: tuple[int, int]) -> Pixels:
-    """Lanczos on premultiplied colours, divided by the alpha before it is clipped: hard edges get no bright rim."""
+def resize_rgba(product: Pixels, size: tuple[int, int]) -> Pixels:
+    """RGBA at another width and height: Lanczos on premultiplied colours, divided by the alpha before it is clipped: hard edges get no bright rim."""
     alpha = product[..., 3].astype(np.float32)
     planes = [_resize_plane(product[..., channel] * (alpha / np.float32(255)), size) for channel in range(3)]
     covered = _resize_plane(alpha, size)

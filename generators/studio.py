@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from PIL import Image
 
 from contracts.seeds import seed_of
+from generators.backdrop import Backdrop, prepare
+from generators.brand import Brand
 from generators.findings import CHECKS, Finding, failed
 from generators.gate import Gate
 from generators.layout import SQUARE, with_product
 from generators.painters import Floats, Painter, SceneRequest
 from generators.products import Pixels
-from generators.typesetter import typeset
+from generators.typesetter import PLAIN, typeset
 from generators.wording import Copy
 
 Appeal = Callable[["Order", Pixels], Floats]
@@ -37,6 +38,7 @@ class Order:
         plate: least opacity of the shade behind the type, 0 to 1.
         product_scale: of the product in the layout, see `layout.with_product`.
         cohort: number of the group of people it is for; -1: nobody in particular.
+        brand: fonts, logo, colours.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Order:
     plate: float = 0.0
     product_scale: float = 1.0
     cohort: int = -1
+    brand: Brand = PLAIN
 
     def scene(self) -> SceneRequest:
         """The scene that this creative needs."""
@@ -59,10 +62,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Finished:
-    """A creative: the scene as painted around the product (S, S, 3), the finished ad, and what the checks found."""
+    """A creative: the scene as painted around the product (S, S, 3), and as it stands ready for any size; the finished ad;
+    and what the checks found.
+    """
 
     order: Order
     scene: Pixels
+    backdrop: Backdrop
     image: Image.Image
     findings: tuple[Finding, ...]
     redraws: int = 0
@@ -87,7 +93,6 @@ def make(
     candidates: int = 1,
     appeal: Appeal | None = None,
     gate: Gate | None = None,
-    font_path: Path | None = None,
 ) -> list[Finished]:
     """Draws, sets and checks one batch of orders; one that fails a check is drawn again with a new seed, up to a budget.
 
@@ -101,7 +106,6 @@ def make(
         candidates: scenes painted per order, of which the most appealing one is kept; needs `appeal` when above 1.
         appeal: the scorer.
         gate: the checks of the run, which remembers what passed; None: a new one with the default settings.
-        font_path: one font for all type, instead of the shipped ones.
 
     Returns:
         One finished creative per order, in order; the last attempt, where all failed.
@@ -112,7 +116,7 @@ def make(
     for attempt in range(redraws + 1):
         chosen = choose(painter, wanted, candidates, appeal)
         for order, scene in chosen:
-            finished = replace(finish(order, scene, side=side, gate=gate, font_path=font_path), redraws=attempt)
+            finished = replace(finish(order, scene, side=side, gate=gate), redraws=attempt)
             done[order.name] = finished
             if not finished.checks:
                 gate.remember(order.name, order.cohort, finished.image)
@@ -150,20 +154,21 @@ def choose(
     return kept
 
 
-def finish(order: Order, scene: Pixels, *, side: int, gate: Gate, font_path: Path | None = None) -> Finished:
+def finish(order: Order, scene: Pixels, *, side: int, gate: Gate) -> Finished:
     """Sets product and type on a scene, and checks the result."""
     layout = with_product(SQUARE, order.product_scale)
+    backdrop = prepare(scene, order.product)
     image, report = typeset(
-        scene,
+        backdrop,
         order.product,
         order.copy,
         layout,
         side,
         seed=order.seed % 2**32,
         plate=order.plate,
-        font_path=font_path,
+        brand=order.brand,
         where=f"creative {order.name}",
     )
     where = f"creative {order.name}"
     findings = gate.examine(image, order.product, order.copy, report, layout, cohort=order.cohort, where=where)
-    return Finished(order, scene, image, findings)
+    return Finished(order, scene, backdrop, image, findings)

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from contracts.errors import DataError
-from generators.backdrop import add_grain, cover_crop, ground, spread
-from generators.contrast import (
-    LEAST_CONTRAST,
-    LIGHT_INK,
-    Colour,
-    FloatPicture,
-    Legible,
-    contrast_ratio,
-    ink_on,
-    make_legible,
-)
-from generators.filling import clear_product
+from generators.backdrop import Backdrop, add_grain, cover_crop, ground, prepare, spread
+from generators.brand import Brand
+from generators.contrast import Colour, FloatPicture, Legible, contrast_ratio, ink_on, make_legible
 from generators.layout import DEFAULT_BOX, SQUARE, Layout
-from generators.products import PixelBox, Pixels, ProductBox, composite, fit_product, product_mask
-from generators.typeface import DISPLAY_FONT, TEXT_FONT, load_typeface
-from generators.wording import Copy, Line, Plan, plan_type
+from generators.logo import PlacedLogo, place_logo
+from generators.masthead import Logo
+from generators.products import PixelBox, Pixels, ProductBox, composite, fit_product
+from generators.set_lines import Line, union
+from generators.typeface import load_typeface
+from generators.wording import Copy, Plan, plan_type
 
 _FINE = 4  # the button is drawn this much larger, then averaged down
 _PALE = 1.5  # a button with less contrast to what surrounds it gets a thin outline
-_SLATE: Colour = (38, 44, 58)  # the button's colour when neither brand nor product has one
+
+PLAIN = Brand()
+"""The shipped fonts, no logo, and the colours of the concept."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +33,16 @@ class TypesetReport:
 
     Attributes:
         size: width and height.
-        boxes: of the ink of "wordmark", "headline", "body" and "label", and of the "button"; only what was set.
+        boxes: of the ink of "wordmark", "headline", "body" and "label", of the "button", and of the "logo" with its clear
+            space; only what was set.
         contrasts: WCAG contrast of each text with the pixels behind it, the 2nd percentile.
         inks: colour of each text.
         type_sizes: size of each text.
         product_at: the product's rectangle; None without a product.
         product_box: the box of the layout that copy keeps out of.
         shade: strength of the shade behind the type, 0 (none) to 1.
+        plate: laid behind the type; None: none was needed.
+        logo_at: the logo's rectangle; None: there is none. logo_contrast: with what is behind it.
         scene_spread: how much the scene alone varies, see `backdrop.spread`.
         button_colour: as set.
         lines: every line of type as drawn, with its cover.
@@ -60,36 +56,40 @@ class TypesetReport:
     product_at: PixelBox | None
     product_box: PixelBox
     shade: float
+    plate: PixelBox | None
+    logo_at: PixelBox | None
+    logo_contrast: float | None
     scene_spread: float
     button_colour: Colour
     lines: tuple[Line, ...]
 
 
 def typeset(
-    scene: Pixels,
+    scene: Pixels | Backdrop,
     product: Pixels | None,
     copy: Copy,
     layout: Layout = SQUARE,
     size: int | tuple[int, int] | None = None,
     *,
+    brand: Brand = PLAIN,
     scene_box: ProductBox = DEFAULT_BOX,
     seed: int = 0,
     plate: float = 0.0,
-    font_path: Path | None = None,
     where: str = "concept",
 ) -> tuple[Image.Image, TypesetReport]:
     """Sets one ad. The same arguments give the same bytes.
 
     Args:
-        scene: square, uint8 (side, side, 3), with or without the product painted in at `scene_box`.
+        scene: square, uint8 (side, side, 3), with or without the product painted in at `scene_box`; or what
+            `backdrop.prepare` made of it, which is to be preferred when it is set in several sizes.
         product: uint8 (h, w, 4) from `load_product`; None sets the ad without one.
         copy: the words.
         layout: the arrangement.
         size: width and height in pixels, or the width; None is the layout's own.
+        brand: fonts, logo, colours.
         scene_box: where the scene was painted around the product.
         seed: of the film grain.
         plate: least strength of the shade behind the type, 0 to 1; more where the contrast needs it.
-        font_path: one font for all type, instead of the shipped Inter.
         where: names the concept in errors.
 
     Returns:
@@ -97,111 +97,94 @@ def typeset(
 
     Raises:
         DataError: a text does not fit legibly, has characters that the font lacks, or a colour is not "#rrggbb".
-        SettingsError: `font_path` is not a font.
+        SettingsError: a font of the brand is not one.
     """
     canvas_size = layout.canvas(size)
-    display, text = load_typeface(font_path or DISPLAY_FONT), load_typeface(font_path or TEXT_FONT)
-    plan = plan_type(copy, layout, canvas_size, display, text, where)
-    button = button_colour(copy.colours, product, where)
-    picture = _background(scene, product, layout, canvas_size, scene_box)
+    plan = _plan(copy, layout, canvas_size, brand, where)
+    button = brand.button_colour(copy.colours, product, where)
+    if not isinstance(scene, Backdrop):
+        scene = prepare(scene, product, scene_box)
+    picture = cover_crop(scene, canvas_size, layout.product)
     scene_spread = spread(picture)
     placed = fit_product(product, layout.product, canvas_size) if product is not None else None
     if placed is not None:
         picture = ground(picture, *placed)
-    legible = make_legible(add_grain(picture, seed), plan.line_boxes(), least_shade=plate)
-    finished = np.round(_set_type(legible.picture, plan, legible.ink, button)).astype(np.uint8)
+    legible = make_legible(
+        add_grain(picture, seed), plan.line_boxes(), least_shade=plate, inks=brand.inks, plate=brand.plate,
+        plate_at=plate_box(plan, layout, canvas_size),
+    )  # fmt: skip
+    logo = place_logo(legible.picture, brand.logos, plan.logo) if plan.logo is not None else None
+    under = legible.picture if logo is None else logo.picture
+    finished = np.round(_set_type(under, plan, legible.ink, button)).astype(np.uint8)
     if placed is not None:
         finished = composite(finished, *placed)  # last, so that nothing can touch it
-    image = Image.fromarray(finished)
     at = placed[1] if placed is not None else None
-    report = _report(plan, layout, canvas_size, at, legible, scene_spread, button)
-    return image, report
+    report = _report(plan, layout, canvas_size, at, legible, logo, scene_spread, button)
+    return Image.fromarray(finished), report
 
 
-def check_copy(copy: Copy, layout: Layout, size: int, *, font_path: Path | None = None, where: str) -> None:
+def check_copy(copy: Copy, layout: Layout, size: int | None, *, brand: Brand = PLAIN, where: str) -> None:
     """Raises what `typeset` would raise for these words, without setting them on anything. Arguments as there."""
-    faces = load_typeface(font_path or DISPLAY_FONT), load_typeface(font_path or TEXT_FONT)
-    plan_type(copy, layout, layout.canvas(size), *faces, where)
-    button_colour(copy.colours, None, where)
+    _plan(copy, layout, layout.canvas(size), brand, where)
+    brand.button_colour(copy.colours, None, where)
 
 
-def _background(
-    scene: Pixels, product: Pixels | None, layout: Layout, size: tuple[int, int], scene_box: ProductBox
-) -> FloatPicture:
-    if product is not None:
-        scene = clear_product(scene, product_mask(product, scene_box, scene.shape[0]))
-    return cover_crop(scene, size, scene_box, layout.product)
+def _plan(copy: Copy, layout: Layout, size: tuple[int, int], brand: Brand, where: str) -> Plan:
+    faces = load_typeface(brand.display), load_typeface(brand.text)
+    logo = None
+    if brand.logos:
+        high, wide = brand.logos[0].shape[:2]
+        logo = Logo(wide / high, brand.clear_space)
+    return plan_type(copy, layout, size, *faces, where, logo)
 
 
-def button_colour(colours: tuple[str, ...], product: Pixels | None, where: str) -> Colour:
-    """The brand's first colour; without one the product's most telling colour, for white type; without that, slate.
-
-    Raises:
-        DataError: the colour is not "#rrggbb".
-    """
-    if colours:
-        if not re.fullmatch(r"#[0-9a-fA-F]{6}", colours[0]):
-            raise DataError(f'colour "{colours[0]}" is not "#rrggbb"', where=where, fix='Write it like "#1a7f5a".')
-        value = int(colours[0][1:], 16)
-        return value >> 16, value >> 8 & 255, value & 255
-    if product is None:
-        return _SLATE
-    return _telling_colour(product)
-
-
-def _telling_colour(product: Pixels) -> Colour:
-    """The mean of the strongest group of hues of the opaque pixels, darkened until white type on it is legible."""
-    small = np.asarray(Image.fromarray(product).resize((64, 64), Image.Resampling.BOX), dtype=np.float64)
-    pixels = small.reshape(-1, 4)
-    pixels = pixels[pixels[:, 3] > 200, :3]
-    if not len(pixels):
-        return _SLATE
-    high, low = pixels.max(axis=1), pixels.min(axis=1)
-    chroma = high - low
-    weight = chroma**2
-    if weight.sum() < 24.0**2 * len(pixels) * 0.05:
-        return _SLATE
-    red, green, blue = pixels.T
-    angle = np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue) % (2 * np.pi)
-    sector = (angle / (2 * np.pi) * 12).astype(int) % 12
-    strongest = int(np.argmax(np.bincount(sector, weights=weight, minlength=12)))
-    chosen = sector == strongest
-    mean = np.average(pixels[chosen], axis=0, weights=weight[chosen])
-    while float(contrast_ratio(mean, LIGHT_INK)) < LEAST_CONTRAST + 0.3:
-        mean = mean * 0.96
-    first, second, third = (round(float(value)) for value in mean)
-    return first, second, third
+def plate_box(plan: Plan, layout: Layout, size: tuple[int, int]) -> PixelBox:
+    """Where a plate would lie: around the copy, its margin no wider than half the way to the next thing or the edge."""
+    inked = [line.box for line in plan.lines] + ([plan.logo.clear] if plan.logo is not None else [])
+    largest = max(line.size for line in plan.lines)
+    box, pad = union(inked), round(max(0.045 * min(size), 0.32 * largest))
+    left, top, right, bottom = box.left, box.top, size[0] - box.right, size[1] - box.bottom
+    for other in [layout.product.pixels(size)] + ([plan.button] if plan.button is not None else []):
+        level = other.top < box.bottom + pad and box.top - pad < other.bottom
+        upright = other.left < box.right + pad and box.left - pad < other.right
+        if level and other.left >= box.right:
+            right = min(right, other.left - box.right)
+        elif level and other.right <= box.left:
+            left = min(left, box.left - other.right)
+        elif upright and other.top >= box.bottom:
+            bottom = min(bottom, other.top - box.bottom)
+        elif upright and other.bottom <= box.top:
+            top = min(top, box.top - other.bottom)
+    left, top, right, bottom = (max(0, min(pad, gap // 2)) for gap in (left, top, right, bottom))
+    return PixelBox(box.left - left, box.top - top, box.right + right, box.bottom + bottom)
 
 
 def _set_type(backdrop: FloatPicture, plan: Plan, ink: Colour, button: Colour) -> FloatPicture:
-    finished = backdrop
+    finished = backdrop.copy()
     for line in plan.lines:
-        finished = _ink(finished, line, ink)
+        _ink(finished, line, ink)
     if plan.label is not None and plan.button is not None:
-        finished = _draw_button(finished, plan.button, button)
-        finished = _ink(finished, plan.label, ink_on(button))
+        _draw_button(finished, plan.button, button)
+        _ink(finished, plan.label, ink_on(button))
     return finished
 
 
-def _ink(picture: FloatPicture, line: Line, ink: Colour) -> FloatPicture:
-    """A copy with the line on it; what would leave the picture is cut off."""
+def _ink(picture: FloatPicture, line: Line, ink: Colour) -> None:
+    """Sets the line on the picture itself; what would leave it is cut off."""
     high, wide = picture.shape[:2]
     left, top = max(line.x, 0), max(line.y, 0)
     right, bottom = min(line.x + line.mask.shape[1], wide), min(line.y + line.mask.shape[0], high)
     cover = line.mask[top - line.y : bottom - line.y, left - line.x : right - line.x, None]
-    out = picture.copy()
-    part = out[top:bottom, left:right]
-    out[top:bottom, left:right] = part + cover * (np.array(ink, dtype=np.float32) - part)
-    return out
+    part = picture[top:bottom, left:right]
+    part += cover * (np.array(ink, dtype=np.float32) - part)
 
 
-def _draw_button(picture: FloatPicture, box: PixelBox, colour: Colour) -> FloatPicture:
-    """A copy with a rounded button, a faint shadow under it, and an outline if it would melt into the picture."""
+def _draw_button(picture: FloatPicture, box: PixelBox, colour: Colour) -> None:
+    """Sets on the picture itself a rounded button, a faint shadow under it, and an outline if it would melt into the picture."""
     tall = box.bottom - box.top
     reach = tall // 2  # as far as the shadow goes
     left, top = max(box.left - reach, 0), max(box.top - reach, 0)
-    out = picture.copy()
-    part = out[top : box.bottom + reach, left : box.right + reach]
+    part = picture[top : box.bottom + reach, left : box.right + reach]
     high, wide = part.shape[:2]
     here = PixelBox(box.left - left, box.top - top, box.right - left, box.bottom - top)
     shadow = Image.new("L", (wide, high), 0)
@@ -216,7 +199,6 @@ def _draw_button(picture: FloatPicture, box: PixelBox, colour: Colour) -> FloatP
         rim = _rounded((high, wide), here, max(1.0, 0.025 * tall))[..., None] * np.float32(0.75)
         part += rim * (np.array(ink_on(colour), dtype=np.float32) - part)
     part += _rounded((high, wide), here, 0.0)[..., None] * (np.array(colour, dtype=np.float32) - part)
-    return out
 
 
 def _rounded(shape: tuple[int, int], box: PixelBox, grow: float) -> npt.NDArray[np.float32]:
@@ -233,8 +215,8 @@ def _rounded(shape: tuple[int, int], box: PixelBox, grow: float) -> npt.NDArray[
 
 
 def _report(
-    plan: Plan, layout: Layout, size: tuple[int, int], at: PixelBox | None, legible: Legible, scene_spread: float,
-    button: Colour,
+    plan: Plan, layout: Layout, size: tuple[int, int], at: PixelBox | None, legible: Legible, logo: PlacedLogo | None,
+    scene_spread: float, button: Colour,
 ) -> TypesetReport:  # fmt: skip
     boxes = plan.boxes()
     measured = {
@@ -246,7 +228,8 @@ def _report(
         boxes |= {"label": plan.label.box, "button": plan.button}
         inks["label"] = ink_on(button)
         measured["label"] = float(contrast_ratio(button, inks["label"]))
-    reserved = layout.product
+    if plan.logo is not None:
+        boxes["logo"] = plan.logo.clear
     return TypesetReport(
         size=size,
         boxes=boxes,
@@ -254,13 +237,11 @@ def _report(
         inks=inks,
         type_sizes={line.name: line.size for line in lines},
         product_at=at,
-        product_box=PixelBox(
-            round(reserved.left * size[0]),
-            round(reserved.top * size[1]),
-            round(reserved.right * size[0]),
-            round(reserved.bottom * size[1]),
-        ),
+        product_box=layout.product.pixels(size),
         shade=legible.strength,
+        plate=legible.plate,
+        logo_at=plan.logo.box if plan.logo is not None else None,
+        logo_contrast=logo.contrast if logo is not None else None,
         scene_spread=scene_spread,
         button_colour=button,
         lines=lines,

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from contracts.errors import DataError
 from generators.layout import Align, Layout
+from generators.line_breaking import Lines, fit_text
+from generators.masthead import Logo, LogoPlace, fit_masthead, with_clear_sides
 from generators.products import PixelBox
-from generators.typeface import Lines, Typeface, block_height, clean_text, draw_line, fit_text, require_glyphs
+from generators.set_lines import SHARE, TRACKING, Column, Line, at_least, set_lines, too_long, union
+from generators.typeface import Typeface, clean_text, draw_line, require_glyphs, runs_from_right
 
 _LEADING = {"headline": 1.07, "body": 1.4}
-_TRACKING = {"headline": -0.014, "wordmark": 0.004}
-_GAP = 1.0  # from headline to body and from body to button, in sizes of the body
-_BRAND_GAP = 0.75  # from a wordmark that leads the copy to the headline, in sizes of the wordmark
+_GAP = 1.0  # from headline to body, in sizes of the body
 _PADDING = 0.8  # left and right of the label together, in heights of the button
-_LEAST_PIXELS = 9.0  # no type is set smaller
 _BODY_STEPS = 6  # sizes of the body that are tried
-_SHORTER = "Shorten it, or choose a larger size or another layout."
+_MIRRORED: dict[Align, Align] = {"left": "right", "centre": "centre", "right": "left"}
 
 
 @dataclass(frozen=True)
@@ -35,33 +33,13 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of type, drawn: `mask` float32 (h, w), 0 to 1, with its upper left corner at (x, y) of the picture."""
-
-    name: str
-    text: str
-    size: float
-    mask: npt.NDArray[np.float32]
-    x: int
-    y: int
-
-    @property
-    def box(self) -> PixelBox:
-        """The smallest rectangle around its ink."""
-        rows, columns = np.flatnonzero(self.mask.any(axis=1)), np.flatnonzero(self.mask.any(axis=0))
-        if not len(rows):
-            return PixelBox(self.x, self.y, self.x + 1, self.y + 1)
-        left, top = self.x + int(columns[0]), self.y + int(rows[0])
-        return PixelBox(left, top, self.x + int(columns[-1]) + 1, self.y + int(rows[-1]) + 1)
-
-
-@dataclass(frozen=True)
 class Plan:
     """All type in its place. `lines` stand on the picture, `label` on the button; None and empty where not set."""
 
     lines: tuple[Line, ...]
     label: Line | None
     button: PixelBox | None
+    logo: LogoPlace | None = None
 
     def boxes(self) -> dict[str, PixelBox]:
         """The ink of wordmark, headline and body, by name: what the picture has to carry."""
@@ -73,66 +51,64 @@ class Plan:
         return {f"{line.name} {number}": line.box for number, line in enumerate(self.lines)}
 
 
-def union(boxes: Iterable[PixelBox]) -> PixelBox:
-    """The smallest rectangle around all of them."""
-    many = list(boxes)
-    return PixelBox(
-        min(box.left for box in many),
-        min(box.top for box in many),
-        max(box.right for box in many),
-        max(box.bottom for box in many),
-    )
+def plan_type(
+    copy: Copy, layout: Layout, size: tuple[int, int], display: Typeface, text: Typeface, where: str,
+    logo: Logo | None = None,
+) -> Plan:  # fmt: skip
+    """Places every word, and the logo instead of the advertiser's name, for a picture of `size` (width, height).
 
-
-def plan_type(copy: Copy, layout: Layout, size: tuple[int, int], display: Typeface, text: Typeface, where: str) -> Plan:
-    """Places every word for a picture of `size` (width, height); `where` names the concept in errors.
+    Where the headline runs from right to left, the copy is aligned at the other side. `where` names the concept in errors.
 
     Raises:
         DataError: the headline is blank, a text does not fit at the smallest legible size, or a character is missing.
     """
     words = {
-        "wordmark": (display, clean_text(copy.advertiser)),
+        "wordmark": (display, clean_text(copy.advertiser) if logo is None else ""),
         "headline": (display, clean_text(copy.headline)),
         "body": (text, clean_text(copy.body) if layout.scale.body_lines else ""),
         "call to action": (display, clean_text(copy.call_to_action)),
     }
-    if not words["headline"][1]:
+    headline, body, call = (words[name][1] for name in ("headline", "body", "call to action"))
+    if not headline:
         raise DataError("headline is blank", where=where, fix="Write one.")
-    for name, (face, string) in words.items():
-        require_glyphs(face, string, name=name, where=where)
-    call = words["call to action"][1]
+    _require_all_glyphs(words, where)
     pressed = _fit_button(call, layout, size, display, where) if call else None
     column = _column(layout, size, pressed)
-    brand = _fit_wordmark(words["wordmark"][1], layout, size, column, display, where)
-    gap = 1.2 * _GAP * layout.scale.body * min(size)
-    below = pressed.tall + gap if pressed is not None and layout.button.bottom is None else 0.0
-    area, leads = layout.text, layout.text.brand_top is None and brand is not None
-    above = block_height(display, 1, 1.0) * brand.size + _BRAND_GAP * brand.size if brand is not None and leads else 0.0
-    room = (area.bottom - area.top) * size[1] - below - above
-    story = _fit_story(words["headline"][1], words["body"][1], layout, size, column, display, text, room, where)
-    top = area.top * size[1]
-    if area.brand_top is None:
-        top += (room - story.tall) / 2
-    lines: list[Line] = []
-    if brand is not None:
-        start = top if area.brand_top is None else area.brand_top * size[1]
-        lines += _set("wordmark", brand, display, column, start)
-    lines += _set("headline", story.headline, display, column, top + above)
+    if runs_from_right(headline):
+        column = replace(column, align=_MIRRORED[column.align])
+    button = _button_box(pressed, layout, size) if pressed is not None else None
+    beside = column if logo is None else with_clear_sides(column, layout, size, logo, button)
+    head = fit_masthead(words["wordmark"][1], logo, layout, size, beside, display, where)
+    area, high = layout.text, size[1]
+    leads = area.brand_top is None
+    start = max(area.top * high if area.brand_top is None else area.brand_top * high, head.least_top)
+    first = start + head.tall if leads or head.logo is not None else area.top * high
+    if head.logo is not None:
+        first += display.overshoot(headline) * layout.scale.headline * min(size) + 1
+    first = max(first, area.top * high)
+    room = area.bottom * high - first
+    story = _fit_story(headline, body, layout, size, column, display, text, room, where)
+    if leads:
+        spare = (room - story.tall) / 2
+        start, first = start + spare, first + spare
+    lines = head.lines(display, beside, start)
+    lines += set_lines("headline", story.headline, display, column, first)
     if story.body is not None:
-        lines += _set("body", story.body, text, column, top + above + story.body_at)
-    if pressed is None:
-        return Plan(tuple(lines), None, None)
-    button = _button_box(pressed, layout, size, top + above + story.tall + gap)
-    return Plan(tuple(lines), _label(pressed.label, button, display), button)
+        lines += set_lines("body", story.body, text, column, first + story.body_at)
+    label = _label(pressed.label, button, display) if pressed is not None and button is not None else None
+    return Plan(tuple(lines), label, button, head.place(beside, start))
 
 
-@dataclass(frozen=True)
-class _Column:
-    """Where lines begin and how wide they may be, pixels, and how they are aligned in it."""
-
-    left: float
-    width: float
-    align: Align
+def _require_all_glyphs(words: dict[str, tuple[Typeface, str]], where: str) -> None:
+    """Raises one DataError with what the fonts lack for any of the texts."""
+    faults = []
+    for name, (face, string) in words.items():
+        try:
+            require_glyphs(face, string, name=name, where=where)
+        except DataError as fault:
+            faults.append(fault)
+    if faults:
+        raise DataError("; ".join(fault.what for fault in faults), where=where, fix=faults[0].fix)
 
 
 @dataclass(frozen=True)
@@ -154,34 +130,18 @@ class _Story:
     tall: float
 
 
-def _column(layout: Layout, size: tuple[int, int], pressed: _Button | None) -> _Column:
+def _column(layout: Layout, size: tuple[int, int], pressed: _Button | None) -> Column:
     area = layout.text
     left = area.left * size[0]
     if area.width is not None:
-        return _Column(left, area.width * size[0], area.align)
+        return Column(left, area.width * size[0], area.align)
     gap = max(0.16 * min(size), 0.02 * size[0])
     end = layout.button.x * size[0] - (pressed.wide + gap if pressed is not None else 0.0)
-    return _Column(left, end - left, area.align)
-
-
-def _fit_wordmark(
-    string: str, layout: Layout, size: tuple[int, int], column: _Column, face: Typeface, where: str
-) -> Lines | None:
-    if not string:
-        return None
-    unit, scale = min(size), layout.scale
-    fitted = fit_text(
-        face, string, width=column.width, height=float(unit), most_lines=1,
-        largest=_at_least(scale.wordmark * unit), smallest=_at_least(scale.wordmark_least * unit),
-        leading=1.0, tracking=_TRACKING["wordmark"],
-    )  # fmt: skip
-    if fitted is None:
-        raise _too_long("advertiser's name", string, where)
-    return fitted
+    return Column(left, end - left, area.align)
 
 
 def _fit_story(
-    headline: str, body: str, layout: Layout, size: tuple[int, int], column: _Column, display: Typeface,
+    headline: str, body: str, layout: Layout, size: tuple[int, int], column: Column, display: Typeface,
     text: Typeface, room: float, where: str,
 ) -> _Story:  # fmt: skip
     """Headline and body in `room` pixels of height.
@@ -196,67 +156,43 @@ def _fit_story(
         fitted = _fit_body(body, layout, size, column, text, room, float(share))
         if fitted is None:
             continue
-        tall = _tall(text, fitted, "body")
-        head = _fit_headline(headline, layout, size, column, display, room - tall - gap)
+        head = _fit_headline(headline, layout, size, column, display, room - fitted.tall - gap)
         if head is not None and (best is None or head.size > best.headline.size * 1.02):
-            under = _tall(display, head, "headline") + gap
-            best = _Story(head, fitted, under, under + tall)
+            best = _Story(head, fitted, head.tall + gap, head.tall + gap + fitted.tall)
         if best is not None and best.headline.size >= scale.headline_wish * unit:
             return best
     if best is not None and not scale.body_may_go:
         return best
     alone = _fit_headline(headline, layout, size, column, display, room)
     if alone is None:
-        raise _too_long("headline", headline, where)
+        raise too_long("headline", headline, where)
     if body and not scale.body_may_go:
-        raise _too_long("body", body, where)
+        raise too_long("body", body, where)
     if best is not None and alone.size < best.headline.size * 1.1:
         return best
-    tall = _tall(display, alone, "headline")
-    return _Story(alone, None, tall, tall)
+    return _Story(alone, None, alone.tall, alone.tall)
 
 
 def _fit_headline(
-    string: str, layout: Layout, size: tuple[int, int], column: _Column, face: Typeface, room: float
+    string: str, layout: Layout, size: tuple[int, int], column: Column, face: Typeface, room: float
 ) -> Lines | None:
     unit, scale = min(size), layout.scale
     return fit_text(
         face, string, width=column.width, height=room, most_lines=scale.headline_lines,
-        largest=_at_least(scale.headline * unit), smallest=_at_least(scale.headline_least * unit),
-        leading=_LEADING["headline"], tracking=_TRACKING["headline"],
+        largest=at_least(scale.headline * unit), smallest=at_least(scale.headline_least * unit),
+        leading=_LEADING["headline"], tracking=TRACKING["headline"],
     )  # fmt: skip
 
 
 def _fit_body(
-    string: str, layout: Layout, size: tuple[int, int], column: _Column, face: Typeface, room: float, share: float
+    string: str, layout: Layout, size: tuple[int, int], column: Column, face: Typeface, room: float, share: float
 ) -> Lines | None:
     unit, scale = min(size), layout.scale
-    wanted = _at_least(share * unit)
+    wanted = at_least(share * unit)
     return fit_text(
         face, string, width=min(column.width, 26 * wanted), height=room, most_lines=scale.body_lines,
         largest=wanted, smallest=wanted * 0.999, leading=_LEADING["body"],
     )  # fmt: skip
-
-
-def _at_least(size: float) -> float:
-    return max(size, _LEAST_PIXELS)
-
-
-def _tall(face: Typeface, fitted: Lines, name: str) -> float:
-    return block_height(face, len(fitted.lines), _LEADING[name]) * fitted.size
-
-
-def _set(name: str, fitted: Lines, face: Typeface, column: _Column, top: float) -> list[Line]:
-    """Draws the lines of a block whose capitals begin at row `top`, aligned as the column says."""
-    tracking = _TRACKING.get(name, 0.0)
-    lines = []
-    for index, string in enumerate(fitted.lines):
-        mask, ascent = draw_line(face, string, fitted.size, tracking)
-        baseline = top + (face.cap_height + index * _LEADING.get(name, 1.0)) * fitted.size
-        spare = column.width - face.width(string, tracking) * fitted.size
-        x = column.left + spare * {"left": 0.0, "centre": 0.5, "right": 1.0}[column.align]
-        lines.append(Line(name, string, fitted.size, mask, round(x), round(baseline) - ascent))
-    return lines
 
 
 def _fit_button(string: str, layout: Layout, size: tuple[int, int], face: Typeface, where: str) -> _Button:
@@ -265,28 +201,23 @@ def _fit_button(string: str, layout: Layout, size: tuple[int, int], face: Typefa
     most = place.most_width * size[0]
     fitted = fit_text(
         face, string, width=most - _PADDING * tall, height=float(tall), most_lines=1,
-        largest=_at_least(scale.label * unit), smallest=_at_least(scale.label_least * unit), leading=1.0,
+        largest=at_least(scale.label * unit), smallest=at_least(scale.label_least * unit), leading=1.0,
     )  # fmt: skip
     if fitted is None:
-        raise _too_long("call to action", string, where)
+        raise too_long("call to action", string, where)
     wide = face.width(string) * fitted.size + _PADDING * tall
     return _Button(round(min(most, max(wide, 2.2 * tall, place.least_width * size[0]))), tall, fitted)
 
 
-def _button_box(button: _Button, layout: Layout, size: tuple[int, int], below: float) -> PixelBox:
+def _button_box(button: _Button, layout: Layout, size: tuple[int, int]) -> PixelBox:
     place = layout.button
-    top = round(below) if place.bottom is None else round(place.bottom * size[1]) - button.tall
-    left = round(place.x * size[0] - button.wide * {"left": 0.0, "centre": 0.5, "right": 1.0}[place.anchor])
+    top = round(place.bottom * size[1]) - button.tall
+    left = round(place.x * size[0] - button.wide * SHARE[place.anchor])
     return PixelBox(left, top, left + button.wide, top + button.tall)
 
 
 def _label(fitted: Lines, button: PixelBox, face: Typeface) -> Line:
     mask, ascent = draw_line(face, fitted.lines[0], fitted.size)
     x = (button.left + button.right - face.width(fitted.lines[0]) * fitted.size) / 2
-    baseline = (button.top + button.bottom + face.cap_height * fitted.size) / 2
+    baseline = (button.top + button.bottom) / 2 + fitted.extent.middle * fitted.size
     return Line("label", fitted.lines[0], fitted.size, mask, round(x), round(baseline) - ascent)
-
-
-def _too_long(name: str, string: str, where: str) -> DataError:
-    shown = string if len(string) <= 60 else string[:57] + "..."
-    return DataError(f'{name} does not fit at a legible size: "{shown}"', where=where, fix=_SHORTER)

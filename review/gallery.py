@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -112,9 +113,10 @@ def file_of(run: Run, creative_id: str, kind: str, scene: str, full: str) -> str
 def sizes_of(run: Run, creative_id: str) -> list[dict[str, Any]]:
     """Renditions of a creative: size (name), width, height, file relative to the run."""
     found = []
+    home = Path(run.by_id[creative_id].file).parts[:-2]  # of the stage, or of the redraw
     for row in run.rows("renditions", creative_id=creative_id):
         width, height = int(row["width"]), int(row["height"])
         found.append(
-            {"size": f"{width}x{height}", "width": width, "height": height, "file": f"generators/{row['file']}"}
+            {"size": f"{width}x{height}", "width": width, "height": height, "file": Path(*home, row["file"]).as_posix()}
         )
     return sorted(found, key=lambda row: (-row["width"] * row["height"], row["size"]))

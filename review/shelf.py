@@ -320,7 +320,7 @@ def read_run(folder: Path) -> Run:
 
 
 _OPTIONAL = {
-    "renditions": ("generators/renditions.parquet",),
+    "renditions": ("generators/renditions.parquet", f"{REDRAWN}/*/renditions.parquet"),
     "checks": ("generators/creative_checks.parquet", f"{REDRAWN}/*/creative_checks.parquet"),
     "controls": (f"{PREPARED}/controls.parquet",),
     "reasons": (f"{PREPARED}/reasons.parquet",),

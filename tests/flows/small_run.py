@@ -13,7 +13,7 @@ from flows.run_batch import STAGES
 SMALL = {
     "ranking": {"threads": 1, "rounds": 30},
     "generators": {"renders": 6, "steps": 2, "side": 320, "candidates": 2, "redraws": 0, "min_cohort_users": 10,
-                   "first_training_steps": 2},
+                   "first_training_steps": 2, "sizes": ["300x250", "320x50"]},
     "evaluation": {"bootstraps": 50},
     "learning": {"pool": 48, "least_decisions": 10},
 }  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from contracts.errors import DataError
 from contracts.store import StageResult, tree_hashes
@@ -71,7 +72,7 @@ def test_a_fault_in_the_data_ends_the_flow_run_as_one_line(job: Job, capsys: pyt
 
 def test_every_table_keeps_its_contract(finished: Job) -> None:
     where = {"rejected_rows": "sources", "interests": "features", "embeddings": "features", "scores": "ranking",
-             "slates": "ranking", "creatives": "generators", "creative_checks": "generators"}  # fmt: skip
+             "slates": "ranking", "creatives": "generators", "creative_checks": "generators", "renditions": "generators"}  # fmt: skip
     assert set(STAGE_TABLES) - set(where) == {"decisions"}, "those stand in the review database, not in the run"
     for name, stage in where.items():
         assert STAGE_TABLES[name].is_valid(pl.read_parquet(finished.run / stage / f"{name}.parquet")), name
@@ -104,6 +105,44 @@ def test_every_concept_in_a_slate_has_a_general_creative_and_every_creative_a_fi
     assert set(slates["concept_id"]) == set(creatives.filter(pl.col("cohort") == -1)["concept_id"])
     for row in creatives.iter_rows(named=True):
         assert (finished.run / "generators" / row["file"]).is_file()
+
+
+def test_every_creative_that_passed_is_there_in_every_size_or_the_size_is_named(finished: Job) -> None:
+    home = finished.run / "generators"
+    passed = pl.read_parquet(home / "creatives.parquet").filter(pl.col("checks").list.len() == 0)["creative_id"]
+    sizes = pl.read_parquet(home / "renditions.parquet")
+    left_out = json.loads((home / "sizes_left_out.json").read_text())
+    made = set(sizes.select("creative_id", "format").iter_rows())
+    lacking = {(one["creative_id"], one["format"]) for one in left_out}
+    assert made | lacking == {(name, size) for name in passed for size in ("300x250", "320x50")}
+    assert not made & lacking
+    assert made
+    for row in sizes.iter_rows(named=True):
+        path = home / row["file"]
+        assert path.parent == home / "renditions" / row["creative_id"], "where the export looks for it"
+        assert path.stat().st_size == row["bytes"]
+        with Image.open(path) as opened:
+            assert opened.size == (row["width"], row["height"])
+
+
+def test_a_brand_kit_is_obeyed_and_a_wrong_one_stops_the_night_before_it_begins(finished: Job, tmp_path: Path) -> None:
+    data = shutil.copytree(finished.data, tmp_path / "world")
+    job = Job(data, finished.settings, tmp_path / "runs", finished.models)
+    (data / "brands.toml").write_text('["*"]\ncolor = "#112233"\n')
+    with pytest.raises(DataError, match=r"color: unknown key.*colours"):
+        run_batch(job, quiet)
+    import flows.draw_creatives as drawing
+
+    concepts = pl.read_parquet(finished.run / "sources" / "concepts.parquet")
+    slates = pl.read_parquet(finished.run / "ranking" / "slates.parquet")
+    before = job.input_hashes
+    (data / "brands.toml").write_text('["*"]\ncolours = ["#112233"]\nforbidden_colours = ["#ff00ff"]\n')
+    plain = concepts.with_columns(colours=pl.lit(None, dtype=pl.List(pl.String)))
+    again = Job(data, finished.settings, finished.runs, finished.models)
+    goods, _ = drawing.ready(again, plain, slates)
+    assert {one.copy.colours for one in goods.values()} == {("#112233",)}
+    assert drawing.checks_of(again).forbidden_colours["*"] == ("#ff00ff",)
+    assert again.input_hashes != before, "a changed kit is another run"
 
 
 def test_a_concept_that_cannot_be_set_is_named_and_does_not_stop_the_night(finished: Job) -> None:

@@ -1,0 +1,98 @@
+"""Turns a finished creative into its other sizes, from the same scene, each checked and in a file that platforms take."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from PIL import Image
+
+from contracts.errors import DataError
+from generators.checks import examine
+from generators.findings import Finding, failed
+from generators.layout import LAYOUTS, with_product
+from generators.studio import Finished
+from generators.typesetter import typeset
+
+MOST_BYTES = 150 * 1024
+"""Of a display ad's file: Google Ads and Display & Video 360 take no larger ones."""
+
+MOST_QUALITY, LEAST_QUALITY = 95, 60
+"""Of a JPEG; the least one is written even if it is larger."""
+
+_SOCIAL = 1000  # pixels of the longer side from which a size is no display ad, but a post; those may be some megabytes
+
+
+@dataclass(frozen=True)
+class Rendition:
+    """A creative in one more size.
+
+    Attributes:
+        layout: name of the format, key in LAYOUTS.
+        image: the picture; None: it could not be set or failed a check.
+        reason: why not; empty: it was made.
+        content, suffix: of its file, ".png" or ".jpg".
+    """
+
+    layout: str
+    image: Image.Image | None = None
+    reason: str = ""
+    content: bytes = b""
+    suffix: str = ""
+
+
+def renditions_of(finished: Finished, layouts: Iterable[str]) -> Iterator[Rendition]:
+    """The creative in each of the formats; the scene that was filled and enlarged for the first serves all.
+
+    What depends on the scene (repeats, indecency, words, brand colours) was examined on the creative itself; here the pixels
+    are: flat, product altered, contrast, type out of place.
+    """
+    order = finished.order
+    for name in layouts:
+        layout = with_product(LAYOUTS[name], order.product_scale)
+        try:
+            image, report = typeset(
+                finished.backdrop, order.product, order.copy, layout, brand=order.brand, seed=order.seed % 2**32,
+                plate=order.plate, where=f"creative {order.name} in {name}",
+            )  # fmt: skip
+        except DataError as error:
+            yield Rendition(name, reason=f"{error.what}")
+            continue
+        findings = examine(image, order.product, report, layout)
+        if failed(findings):
+            yield Rendition(name, reason="; ".join(_why(one) for one in findings if one.passed is False))
+            continue
+        content, suffix = encode(image)
+        yield Rendition(name, image, "", content, suffix)
+
+
+def _why(finding: Finding) -> str:
+    return f"{finding.check}: {finding.reason}"
+
+
+def encode(image: Image.Image) -> tuple[bytes, str]:
+    """The picture as a file: PNG, every pixel as it was set, or the best JPEG within MOST_BYTES where a display ad's is larger.
+
+    A post (a longer side of 1,000 pixels and more) is a PNG whatever its size.
+    """
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    if len(out.getvalue()) <= MOST_BYTES or max(image.size) >= _SOCIAL:
+        return out.getvalue(), ".png"
+    low, high = LEAST_QUALITY, MOST_QUALITY + 1
+    best = _jpeg(image, low)
+    while high - low > 1:
+        middle = (low + high) // 2
+        tried = _jpeg(image, middle)
+        if len(tried) <= MOST_BYTES:
+            low, best = middle, tried
+        else:
+            high = middle
+    return best, ".jpg"
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality, subsampling=0, optimize=True)
+    return out.getvalue()
