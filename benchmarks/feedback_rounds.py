@@ -38,11 +38,11 @@ from flows.learn_reviews import tilt_within
 from generators.approval import Verdicts, cross_checked, fit_approval, sigmoid
 from generators.diffusion import DiffusionPainter
 from generators.layout import DEFAULT_BOX
+from generators.look import picture_looks
 from generators.painters import SceneRequest
 from generators.products import load_product, place_product
 from generators.scorer import Reviewed, Scorer
 from generators.studio import Order
-from generators.taste import picture_features
 from generators.variety import Looks, distances, spread, thumbnails
 from generators.weights import load_weights
 from generators.wording import Copy
@@ -95,7 +95,7 @@ def paint_pool(count: int) -> tuple[np.ndarray, np.ndarray]:
     """The same by the shipped network, from seeds alone."""
     folder = any_generator(MODELS)
     assert folder is not None
-    painter = DiffusionPainter(load_weights(folder / "weights"), steps=8, guidance=1.0)
+    painter = DiffusionPainter(load_weights(folder / "weights"), None, steps=8, guidance=1.0)
     files = planted_concepts().products
     scenes = []
     for number, file in enumerate(files):
@@ -125,8 +125,8 @@ class World:
 
     @classmethod
     def of(cls, scenes: np.ndarray, concept: np.ndarray, log: np.ndarray) -> World:
-        looks = Looks(picture_features(scenes), thumbnails(scenes))
-        return cls(scenes, concept, looks, chances(scenes), picture_features(log))
+        looks = Looks(picture_looks(scenes), thumbnails(scenes))
+        return cls(scenes, concept, looks, chances(scenes), picture_looks(log))
 
 
 def keep_round(world: World, scorer: Scorer, *, orders: int, seed: int, number: int) -> np.ndarray:

@@ -159,7 +159,9 @@ class GeneratorSettings(_Frozen):
     )
     steps: int = Field(default=10, ge=1, le=1000, description="denoising steps")
     guidance: float = Field(
-        default=4.0, ge=0, description="guided = null + guidance * (user - null); 1 is plain, 0 ignores the user"
+        default=8.0,
+        ge=0,
+        description="how hard looks are drawn to what the user clicks; 1 is Bayes' rule, 0 ignores it",
     )
     candidates: int = Field(default=6, ge=1, description="scenes painted per picture, of which the scorer keeps one")
     side: int = Field(default=720, ge=256, le=4096, description="side of a finished square creative, pixels")
@@ -170,7 +172,7 @@ class GeneratorSettings(_Frozen):
     batch: int = Field(default=16, ge=1, description="pictures finished, and kept when a run is stopped, together")
     redraws: int = Field(default=2, ge=0, description="new seeds tried for a picture that fails a check")
     first_training_steps: int = Field(
-        default=300, ge=1, description="training steps from the shipped weights when there are none for this space"
+        default=100, ge=1, description="training steps from the shipped weights when there are none for this space"
     )
     font_path: Path | None = Field(
         default=None, description="a font for all type of brands that name none, where Inter lacks a script"

@@ -24,7 +24,7 @@ def painter_of(job: Job, generator: Path, space_hash: str | None, knobs: Knobs |
 
     Args:
         job: whose settings.
-        generator: the version whose weights `diffusion` draws with.
+        generator: the version whose weights and taste `diffusion` draws with.
         space_hash: of the vectors that it will be given; None: none of users or concepts.
         knobs: how a picture is drawn again.
 
@@ -36,11 +36,13 @@ def painter_of(job: Job, generator: Path, space_hash: str | None, knobs: Knobs |
     if job.settings.generators.way == "stable-diffusion":
         return _stable_diffusion(job, space_hash, turned)
     from generators.diffusion import ROWS_AT_ONCE, DiffusionPainter  # noqa: PLC0415 - one way is enough to load
+    from generators.taste import Taste  # noqa: PLC0415
     from generators.weights import load_weights  # noqa: PLC0415
 
     known = job.settings.generators
     painter = DiffusionPainter(
         load_weights(generator / "weights", space_hash=space_hash, device=device_of(job)),
+        None if space_hash is None else Taste.load(generator, space_hash),
         steps=known.steps * turned.steps,
         guidance=1 + (known.guidance - 1) * turned.guidance,
     )

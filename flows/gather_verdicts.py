@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from PIL import Image, UnidentifiedImageError
 from contracts.decisions import Kind
 from flows.open_reviews import hashed_creatives
 from generators.approval import Verdicts, preferences_of
-from generators.taste import PICTURE_FEATURES, picture_features
+from generators.look import LOOK
+from generators.painters import scene_looks
+from generators.products import Pixels
 from review.tiers import AUTO
 
 JUDGED = "judged.parquet"
@@ -23,7 +26,7 @@ JUDGED_SCHEMA: dict[str, pl.DataType] = {
     "run_id": pl.String(),
     "creative_id": pl.String(),
     "concept_id": pl.String(),
-    "features": pl.Array(pl.Float32, len(PICTURE_FEATURES)),
+    "features": pl.Array(pl.Float32, len(LOOK)),
 }
 
 
@@ -44,8 +47,13 @@ class Gathered:
     stale: int
 
 
-def looks_of(run: Path) -> pl.DataFrame:
-    """The run's pictures by JUDGED_SCHEMA, as they are now; one whose scene is missing or unreadable is left out."""
+def looks_of(run: Path, products: Mapping[str, Pixels | None]) -> pl.DataFrame:
+    """The run's pictures by JUDGED_SCHEMA, as they are now; one whose scene is missing or unreadable is left out.
+
+    Args:
+        run: its folder.
+        products: by concept; a concept that is not there has none.
+    """
     rows = []
     for row in hashed_creatives(run).filter(pl.col("file_hash").is_not_null()).iter_rows(named=True):
         try:
@@ -53,9 +61,9 @@ def looks_of(run: Path) -> pl.DataFrame:
                 scene = np.asarray(opened.convert("RGB"), np.uint8)
         except (OSError, UnidentifiedImageError):
             continue
-        rows.append(
-            (row["file_hash"], run.name, row["creative_id"], row["concept_id"], picture_features(scene[None])[0])
-        )
+        concept = row["concept_id"]
+        look = scene_looks(scene[None], products.get(concept))[0]
+        rows.append((row["file_hash"], run.name, row["creative_id"], concept, look))
     return pl.DataFrame(rows, schema=JUDGED_SCHEMA, orient="row")
 
 
@@ -86,7 +94,7 @@ def gather_verdicts(decisions: pl.DataFrame, looks: pl.DataFrame, remembered: pl
     reviewers = tuple(sorted(said["reviewer"].unique()))
     names = {name: number for number, name in enumerate(known["concept_id"].unique().sort())}
     verdicts = Verdicts(
-        features=known["features"].to_numpy().astype(np.float32).reshape(-1, len(PICTURE_FEATURES)),
+        features=known["features"].to_numpy().astype(np.float32).reshape(-1, len(LOOK)),
         concept=np.array([names[name] for name in known["concept_id"]], np.int64),
         picture=said["picture"].to_numpy().astype(np.int64),
         reviewer=np.array([reviewers.index(name) for name in said["reviewer"]], np.int64),

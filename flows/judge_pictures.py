@@ -18,7 +18,9 @@ from flows.prepare_examples import Prepared, prepare_examples
 from flows.train_generator import SIDE
 from flows.value_pictures import Worth, picture_values, scene
 from generators.judge import Judge, fit_judge
-from generators.taste import picture_features
+from generators.look import picture_looks
+from generators.painters import scene_looks
+from generators.products import load_product
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,7 +48,7 @@ def judge_pictures(
         mine = prepared.half(judges=True)
         if mine is None:
             return "Nobody of the judge's half of the users saw a logged picture."
-        features = picture_features(prepared.examples.pictures)
+        features = picture_looks(prepared.examples.pictures, prepared.examples.masks)
         judge = fit_judge(mine.examples, features, mine.people, seed=job.settings.seed)
     except AdloomError as error:
         return f"There is no judge: {error.where}: {error.what}."
@@ -63,20 +65,21 @@ def judge_pictures(
 
 
 def _worth(job: Job, judge: Judge, prepared: Prepared, features: Floats) -> Worth:
-    concepts = pl.read_parquet(job.run / "sources" / "concepts.parquet")["concept_id"].to_list()
-    place = {name: number for number, name in enumerate(concepts)}
+    concepts = pl.read_parquet(job.run / "sources" / "concepts.parquet", columns=["concept_id", "product_image"])
+    place = {name: number for number, name in enumerate(concepts["concept_id"])}
     embedded = pl.read_parquet(job.run / "features" / "embeddings.parquet").select("user_id", "vector")
     of_picture = prepared.examples.picture_concept
 
     @cache
-    def looks(creative: str) -> Floats:
-        return picture_features(scene(job.run, creative))
+    def looks(creative: str, number: int) -> Floats:
+        picture = concepts["product_image"][number]
+        return scene_looks(scene(job.run, creative), None if picture is None else load_product(job.data / picture))
 
     def worth(people: pl.Series, concept: str, creative: str | None) -> npt.NDArray[np.float64]:
         number = place[concept]
         joined = people.to_frame("user_id").join(embedded, on="user_id", how="left", maintain_order="left")
         vectors = np.array(joined["vector"].to_list(), dtype=np.float32)
-        shown = looks(creative) if creative is not None else features[of_picture == number]
+        shown = looks(creative, number) if creative is not None else features[of_picture == number]
         if not len(shown):
             return np.full((len(judge.fits), len(people)), np.nan)
         vector = prepared.examples.concept_vectors[number]

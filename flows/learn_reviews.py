@@ -24,7 +24,7 @@ from flows.rebuild_orders import OrderBook
 from flows.sum_up_round import FACTS, rounds_of, sum_up_round
 from generators.approval import FILE as APPROVAL_FILE
 from generators.approval import Approval, cross_checked, fit_approval
-from generators.taste import picture_features
+from generators.painters import scene_looks
 from generators.tilt import FILE as TILT_FILE
 from generators.tilt import Tilt, fit_tilt
 from generators.variety import Looks, distances, thumbnails
@@ -93,10 +93,12 @@ def learn(job: Job, decisions: pl.DataFrame, tell: Tell) -> Learned:
             fix="Train one: adloom train generator DATA.",
         )
     remembered = pl.read_parquet(old / JUDGED, glob=False) if (old / JUDGED).exists() else None
-    gathered = gather_verdicts(decisions, looks_of(job.run), remembered)
+    book = OrderBook(job, knows_space=True)
+    products = {name: goods.product for name, goods in book.goods.items()}
+    gathered = gather_verdicts(decisions, looks_of(job.run, products), remembered)
     _check_enough(job, gathered)
     before = Tilt.load(old)
-    pool = before.looks if before is not None else _paint_pool(job, old, choice["space_hash"], tell)
+    pool = before.looks if before is not None else _paint_pool(job, book, old, choice["space_hash"], tell)
     centre, scale = pool.features.mean(axis=0), pool.features.std(axis=0) + 1e-6
     auc = cross_checked(gathered.verdicts, centre=centre, scale=scale)
     if auc < 0.5:
@@ -189,15 +191,14 @@ def _check_enough(job: Job, gathered: Gathered) -> None:
         raise DataError(what, where=str(job.run), fix="Review more pictures: adloom review.")
 
 
-def _paint_pool(job: Job, version: Path, space_hash: str, tell: Tell) -> Looks:
+def _paint_pool(job: Job, book: OrderBook, version: Path, space_hash: str, tell: Tell) -> Looks:
     """Scenes that the painter draws for this run's cohorts and concepts, before any choice."""
     known = job.settings.generators
     painter = painter_of(job, version, space_hash)
-    book = OrderBook(job, knows_space=True)
     made = pl.read_parquet(job.run / "generators" / "creatives.parquet").select("concept_id", "cohort")
     pairs = [pair for pair in made.iter_rows() if pair[0] in book.goods]
     total = job.settings.learning.pool
-    found = []
+    found, small = [], []
     for start in range(0, total, known.batch):
         tell("looks", start, total)
         orders = []
@@ -205,10 +206,11 @@ def _paint_pool(job: Job, version: Path, space_hash: str, tell: Tell) -> Looks:
             concept, cohort = pairs[number % len(pairs)]
             seed = seed_of(job.settings.seed, "pool", number)
             orders.append(book.order(f"pool-{number}", concept, cohort, seed).scene())
-        found.append(painter.paint(orders))
+        scenes = painter.paint(orders)
+        found += [scene_looks(scene[None], one.product) for scene, one in zip(scenes, orders, strict=True)]
+        small.append(thumbnails(scenes))
     tell("looks", total, total)
-    scenes = np.concatenate(found)
-    return Looks(picture_features(scenes), thumbnails(scenes))
+    return Looks(np.concatenate(found), np.concatenate(small))
 
 
 def _version(old: Path, approval: Approval, tilt: Tilt, judged: pl.DataFrame) -> tuple[str, Callable[[Path], None]]:

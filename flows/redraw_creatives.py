@@ -27,9 +27,9 @@ from flows.rebuild_orders import OrderBook
 from flows.run_batch import quieten_prefect
 from generators.gate import Gate
 from generators.knobs import Knobs, knobs_for, product_lightness, turned, wish
+from generators.painters import frame_product, scene_looks
 from generators.scorer import Scorer
 from generators.studio import Order, make
-from generators.taste import picture_features
 
 Floats = npt.NDArray[np.float32]
 
@@ -108,7 +108,8 @@ def draw_again(job: Job, wanted: RedrawJob) -> RedrawJob:
     rejected = book.order(wanted.creative_id, row["concept_id"], row["cohort"], row["seed"])
     concept = book.concepts.filter(pl.col("concept_id") == row["concept_id"]).row(0, named=True)
     siblings = known.filter(pl.col("concept_id") == row["concept_id"])
-    appeal = _Wishful(scorer, knobs, _features(run, siblings), wanted.creative_id, tuple(concept["colours"] or ()))
+    looks = _looks(run, siblings, rejected.product)
+    appeal = _Wishful(scorer, knobs, looks, wanted.creative_id, tuple(concept["colours"] or ()))
     gate = _gate(job, known, wanted.creative_id)
     folder = run / REDRAWN / f"{wanted.job_id}.part"
     for name in ("images", "scenes"):
@@ -124,7 +125,7 @@ def draw_again(job: Job, wanted: RedrawJob) -> RedrawJob:
         )[0]  # fmt: skip
         rows.append(keep(folder, row["cohort"], row["concept_id"], finished, settings.sizes))
         headlines[name] = finished.order.copy.headline
-        appeal.avoid(picture_features(finished.scene[None]))
+        appeal.avoid(scene_looks(finished.scene[None], order.product)[0])
         replace(wanted, state="drawing", done=number + 1).write(run)
     same = {"generator": row["generator"], "weights_hash": painter.weights_hash,
             "predicted_click_chance": row["predicted_click_chance"]}  # fmt: skip
@@ -156,19 +157,19 @@ class _Wishful:
         self._rejected = looks[rejected]
         self._avoid = [look for name, look in looks.items() if name != rejected]
 
-    def avoid(self, features: Floats) -> None:
+    def avoid(self, look: Floats) -> None:
         """Nothing of this look any more."""
-        self._avoid.append(features[0])
+        self._avoid.append(look)
 
     def __call__(self, order: Order, scenes: npt.NDArray[np.uint8]) -> Floats:
         """(N,) the larger, the better."""
-        features = picture_features(scenes)
         taste = self._scorer.taste
-        scale = taste.scale if taste is not None else features.std(axis=0) + 1e-3
+        scale = taste.scale if taste is not None else scene_looks(scenes, order.product).std(axis=0) + 1e-3
         return self._scorer(order, scenes) + wish(
             self._knobs, scenes, self._rejected, scale=scale, brand=self._brand,
             product_lightness=product_lightness(order.product),
             avoid=np.stack(self._avoid) if self._avoid and self._knobs.apart else None,
+            mask=frame_product(order.product, scenes.shape[1])[1],
         )  # fmt: skip
 
 
@@ -192,16 +193,17 @@ def _headlines(concept: dict[str, Any], row: dict[str, Any]) -> list[str]:
     return every[at:] + every[:at]
 
 
-def _features(run: Path, siblings: pl.DataFrame) -> dict[str, Floats]:
+def _looks(run: Path, siblings: pl.DataFrame, product: npt.NDArray[np.uint8] | None) -> dict[str, Floats]:
     """What each of the concept's scenes looks like, by creative_id. Raises RunError when one cannot be read."""
     found = {}
     for row in siblings.iter_rows(named=True):
         try:
             with Image.open(run / row["scene"]) as opened:
-                found[row["creative_id"]] = picture_features(np.asarray(opened.convert("RGB"), np.uint8)[None])[0]
+                scene = np.asarray(opened.convert("RGB"), np.uint8)
         except OSError as error:
             fix = "Finish the run: adloom run DATA."
             raise RunError("a scene cannot be read", where=str(run / row["scene"]), fix=fix) from error
+        found[row["creative_id"]] = scene_looks(scene[None], product)[0]
     return found
 
 

@@ -28,9 +28,9 @@ def train_generator(
     config: Config = None,
     runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
     models: Models = MODELS,
-    steps: Annotated[int, Parameter(help="Optimiser steps.")] = 4000,
+    steps: Annotated[int, Parameter(help="Optimiser steps of the flow.")] = 2400,
     rows: Annotated[int, Parameter(help="Impressions per step.")] = 16,
-    learning_rate: Annotated[float, Parameter(help="At its height.")] = 1e-3,
+    learning_rate: Annotated[float, Parameter(help="Of the flow, at its height.")] = 8e-4,
     from_scratch: Annotated[bool, Parameter(negative="", help="Do not start from known weights.")] = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to train.")] = "auto",
 ) -> None:
@@ -42,12 +42,11 @@ def train_generator(
     ----------
     data: The data folder; the shipped sample when left out.
     """
+    from flows.train_generator import curriculum_of  # noqa: PLC0415 - slow to import
     from flows.train_models import learn_generator  # noqa: PLC0415 - slow to import
-    from generators.training import TrainConfig  # noqa: PLC0415 - slow to import
 
     settings = load_settings(config)
-    chosen = TrainConfig(steps=steps, rows=rows, learning_rate=learning_rate, seed=settings.seed, device=device,
-                         warmup_steps=min(200, steps))  # fmt: skip
+    chosen = curriculum_of(steps=steps, seed=settings.seed, device=device, rows=rows, learning_rate=learning_rate)
     job = Job(data or SHIPPED, settings, runs, models)
     with Bar() as bar:
         version = learn_generator(job, chosen, from_scratch=from_scratch, tell=bar.tell)

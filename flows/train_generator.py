@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -17,12 +17,14 @@ from features.space import Space
 from flows.choose_models import any_generator, find_generator, keep_version, made_here
 from flows.job import Job, Stage
 from flows.prepare_examples import Prepared, prepare_examples
+from generators.curriculum import Curriculum, teach
 from generators.examples import write_examples
-from generators.taste import fit_taste, picture_features
-from generators.training import Progress, TrainConfig, train
+from generators.look import picture_looks
+from generators.taste import fit_taste
+from generators.training import Progress, Schedule
 from generators.weights import load_weights
 
-SIDE = 64
+SIDE = 128
 """Side of the pictures that the network draws, pixels."""
 
 
@@ -50,9 +52,7 @@ def work(job: Job, folder: Path) -> None:
             prepared,
             folder / "training",
             job.models,
-            TrainConfig(
-                steps=steps, seed=job.settings.seed, device=job.settings.generators.device, warmup_steps=min(50, steps)
-            ),
+            curriculum_of(steps=steps, seed=job.settings.seed, device=job.settings.generators.device),
             made_by=job.run_id,
             start_from=any_generator(job.models),
         )
@@ -73,11 +73,26 @@ def work(job: Job, folder: Path) -> None:
     )
 
 
+def curriculum_of(*, steps: int, seed: int, device: Literal["auto", "cpu", "cuda"], **flow: Any) -> Curriculum:
+    """The usual curriculum with so many steps of the flow.
+
+    Args:
+        steps: of the flow. seed: of everything. device: to train on.
+        flow: further fields of the flow's `Schedule`.
+    """
+    usual = Curriculum()
+    same = {"seed": seed, "device": device}
+    return Curriculum(
+        codec=usual.codec.model_copy(update=same),
+        flow=Schedule(**{**same, "steps": steps, "warmup_steps": min(usual.flow.warmup_steps, steps // 4), **flow}),
+    )
+
+
 def train_version(
     prepared: Prepared,
     folder: Path,
     models: Path,
-    config: TrainConfig,
+    curriculum: Curriculum,
     *,
     made_by: str,
     start_from: Path | None = None,
@@ -91,7 +106,7 @@ def train_version(
         prepared: what to learn from.
         folder: of the training's checkpoints; the same folder resumes it.
         models: where the version goes.
-        config: how to train.
+        curriculum: how to train.
         made_by: name of the run, or of the command.
         start_from: a version to start from.
         tell: told after every step.
@@ -100,10 +115,10 @@ def train_version(
     file = folder / "examples.safetensors"
     write_examples(prepared.examples, file)
     start = start_from / "weights" if start_from is not None else None
-    result = train(file, folder, config, tell, start_from=start)
+    result = teach(file, folder, curriculum, tell, start_from=start)
     examples = (prepared.half(judges=False) or prepared).examples
     taste = fit_taste(
-        picture_features(examples.pictures),
+        picture_looks(examples.pictures, examples.masks),
         user_vectors=examples.user_vectors,
         concept_vectors=examples.concept_vectors,
         impression_picture=examples.impression_picture,

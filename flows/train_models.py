@@ -12,7 +12,8 @@ from flows.job import Job
 from flows.prepare_examples import prepare_examples
 from flows.refit_space import choose_space, refit_space
 from flows.train_generator import SIDE, train_version
-from generators.training import Progress, TrainConfig
+from generators.curriculum import Curriculum
+from generators.training import Progress
 from sources.outcome import read_table
 
 
@@ -24,7 +25,9 @@ def learn_space(job: Job) -> dict[str, Any]:
     return {"version": refit.space.hash[:12], **refit.told}
 
 
-def learn_generator(job: Job, config: TrainConfig, *, from_scratch: bool, tell: Callable[[str, int, int], None]) -> str:
+def learn_generator(
+    job: Job, curriculum: Curriculum, *, from_scratch: bool, tell: Callable[[str, int, int], None]
+) -> str:
     """Trains a generator on all impressions that may be learned from and puts it in use; returns its version.
 
     Checkpoints stay in `models/generator.training/<hash of the command>` until the training is finished.
@@ -37,17 +40,17 @@ def learn_generator(job: Job, config: TrainConfig, *, from_scratch: bool, tell: 
             job.data, tables, space, features, side=SIDE, before=None, split=f"all of {job.data.name}"
         )
     command = digest_of(
-        {"data": str(job.data.resolve()), "space": space.hash, "config": config.model_dump(mode="json")}
+        {"data": str(job.data.resolve()), "space": space.hash, "curriculum": curriculum.model_dump(mode="json")}
     )
 
     def told(progress: Progress) -> None:
-        tell(f"training, loss {progress.loss:.3f}", progress.step, progress.steps)
+        tell(f"{progress.lesson}, loss {progress.loss:.3f}", progress.step, progress.steps)
 
     return train_version(
         prepared,
         job.models / "generator.training" / command[:12],
         job.models,
-        config,
+        curriculum,
         made_by="adloom train generator",
         start_from=None if from_scratch else any_generator(job.models),
         tell=told,

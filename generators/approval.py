@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import ModelError
+from generators.look import LOOK
 from generators.records import load_record, save_record
-from generators.taste import PICTURE_FEATURES
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -30,7 +30,7 @@ FILE = "approval.safetensors"
 LEARNED = "what was learned from reviewers"
 LEARN_AGAIN = "Learn again: adloom learn RUN; or go back: adloom models use generator VERSION."
 
-TERMS = (*PICTURE_FEATURES, *(f"{name}_squared" for name in PICTURE_FEATURES))
+TERMS = (*LOOK, *(f"{name}_squared" for name in LOOK))
 """Names of phi, in order."""
 
 
@@ -39,7 +39,7 @@ class Verdicts:
     """What reviewers said. P pictures, R reviewers, C concepts.
 
     Attributes:
-        features: (P, F) of `taste.picture_features`.
+        features: (P, F) of `look.picture_looks`.
         concept: (P,) index of each picture's concept.
         picture, reviewer: (N,) of each approval or rejection; approved: (N,) which it was.
         better, worse: (M,) pictures of each preference.

@@ -66,7 +66,7 @@ def fit_judge(
 
     Args:
         examples: logged pictures, vectors and clicks, of the judge's users alone.
-        features: (P, F) `taste.picture_features` of the pictures.
+        features: (P, F) `look.picture_looks` of the pictures.
         people: (I,) number of the user of each impression.
         seed: of the run.
         resamples: of users, drawn with replacement.

@@ -13,7 +13,7 @@
 | other | seed | a new seed, as in every other case |
 
 Several reasons turn several knobs. A wished look is a preference among candidate scenes, in the features of
-`taste.picture_features`, added to what the scorer thinks of them: -1/2 weight |standardised difference|^2.
+`look.picture_looks`, added to what the scorer thinks of them: -1/2 weight |standardised difference|^2.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ import numpy.typing as npt
 
 from contracts.decisions import Reason
 from contracts.seeds import seed_of
-from generators.colour import srgb_to_lab
+from generators.look import LOOK, colour_look, picture_looks
 from generators.studio import Order
-from generators.taste import PICTURE_FEATURES, picture_features
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
-_LIGHTNESS, _RED_GREEN, _YELLOW_BLUE = (PICTURE_FEATURES.index(n) for n in ("lightness", "red_green", "yellow_blue"))
+_LIGHTNESS, _RED_GREEN, _YELLOW_BLUE = (LOOK.index(n) for n in ("lightness", "red_green", "yellow_blue"))
 _FIRM = 4.0  # weight of a wish: half a standard deviation off costs as much as halving the odds of a click
 
 
@@ -123,6 +122,7 @@ def wish(
     brand: Sequence[str] = (),
     product_lightness: float | None = None,
     avoid: Floats | None = None,
+    mask: Floats | None = None,
 ) -> Floats:
     """(N,) how far each candidate scene answers the reasons, in log-odds, to be added to its appeal.
 
@@ -134,8 +134,9 @@ def wish(
         brand: colours "#rrggbb".
         product_lightness: mean lightness of the product, 0 to 1; None without a product.
         avoid: (A, F) features of scenes not to come near; None: only the rejected one.
+        mask: (S, S) of the product in the scenes; None: not known.
     """
-    features = picture_features(scenes)
+    features = picture_looks(scenes, mask)
     found = np.zeros(len(scenes), np.float32)
     if knobs.lightness:
         lighter = rejected[_LIGHTNESS] + knobs.lightness * scale[_LIGHTNESS]
@@ -154,13 +155,13 @@ def wish(
 
 
 def _opponent(colour: str) -> Floats:
-    """Red-green and yellow-blue of "#rrggbb", as `picture_features` has them, (2,)."""
+    """Red-green and yellow-blue of "#rrggbb", as a look has them, (2,)."""
     values = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
-    return srgb_to_lab(np.array(values, np.uint8))[1:] / np.float32(100)
+    return colour_look(np.array(values, np.uint8))[1:]
 
 
 def product_lightness(product: Pixels | None) -> float | None:
     """Mean lightness, 0 to 1, of the opaque pixels of RGBA (h, w, 4); None without any."""
     if product is None or not (opaque := product[..., 3] > 200).any():
         return None
-    return float(srgb_to_lab(product[opaque][:, :3])[:, 0].mean() / 100)
+    return float(colour_look(product[opaque][:, :3])[:, 0].mean())

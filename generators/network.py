@@ -1,59 +1,46 @@
-"""Turns a noisy picture, its product and a condition (user, concept, clicked?) into the velocity towards the scene.
+"""Turns noisy latents, the ground (product and sketch) and a condition (look, concept) into the velocity towards the scene.
 
-Letters: B pictures, S side in pixels, D dimensions of the space, T tokens, W width of a token, E width of the time
-embedding. Pictures are float32 in [-1, 1], RGB; a mask is 1 on product pixels, which are given and never drawn.
+Letters: B scenes, L side of the latent grid, Z latent channels (generators/codec.py), F numbers of a look, D dimensions of the
+space, T tokens, W width of a token, E width of the time embedding. Latents are float32 with mean 0 and variance 1.
 
-Rectified flow (Liu et al. 2023, arXiv 2209.03003): x_t = (1 - t) x_0 + t eps, t from 0 (picture) to 1 (noise), and
+Rectified flow (Liu et al. 2023, arXiv 2209.03003): x_t = (1 - t) x_0 + t eps, t from 0 (scene) to 1 (noise), and
 the velocity v = eps - x_0 = (x_t - x_0) / t.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
-from enum import IntEnum
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from diffusers import ModelMixin, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-COARSE = 4  # side of the coarse picture
-TIME_WAVES = 8
+from generators.sketches import CHANNELS
+
 TIME_FLOOR = 0.05  # 1 / t is clamped here, as in JiT (Li and He 2025, arXiv 2511.13720)
-USER_TOKENS = 4
-CONCEPT_TOKENS = 4
-PREDICTIONS = ("picture", "velocity")
-Precision = Literal["fp32", "bf16"]
-
-
-class Click(IntEnum):
-    """What is known about the click on a picture."""
-
-    UNKNOWN = 0
-    NOT_CLICKED = 1
-    CLICKED = 2
+HIDDEN_WEIGHT = 0.15  # in the loss, of a cell that the product covers whole
+LOOK_TOKENS = 2
+CONCEPT_TOKENS = 2
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Whom and what B pictures are for.
+    """What B scenes are to look like, and what they are for.
 
     Attributes:
-        user: (B, D) float32, or None where no picture has a user.
-        concept: (B, D) float32, or None where no picture has a concept.
-        click: (B,) int64, values of `Click`.
-        has_user: (B,) bool; a row without gets the learned null user. None: every row has one, if `user` is given.
+        look: (B, F) float32 as `LookPrior.tell` gives it, or None where no scene has one.
+        concept: (B, D) float32, or None where no scene has a concept.
+        has_look: (B,) bool; a row without gets the learned null look. None: every row has one, if `look` is given.
         has_concept: (B,) bool, likewise.
     """
 
-    user: Tensor | None
+    look: Tensor | None
     concept: Tensor | None
-    click: Tensor
-    has_user: Tensor | None = None
+    has_look: Tensor | None = None
     has_concept: Tensor | None = None
 
     def rows(self, part: slice) -> Condition:
@@ -71,29 +58,9 @@ class Condition:
             changed[field.name] = None if value is None else change(value)
         return Condition(**changed)
 
-    def nobody(self) -> Condition:
-        """The same concepts for no user in particular, the click unknown: the start of guidance."""
-        return replace(self, user=None, has_user=None, click=torch.zeros_like(self.click))
-
-    def undecided(self) -> Condition:
-        """The same concepts and users, the click unknown."""
-        return replace(self, click=torch.zeros_like(self.click))
-
-
-def clicked_by(user: Tensor | None, concept: Tensor) -> Condition:
-    """Pictures of these concepts (B, D) that these users (B, D) click; with no users, that anybody clicks."""
-    return Condition(user, concept, torch.full((len(concept),), int(Click.CLICKED), device=concept.device))
-
-
-def mixed_precision(device: str, precision: Precision) -> AbstractContextManager[object]:
-    """The context in which a network runs: "bf16" halves the time on GPUs and on CPUs with AMX; "fp32" elsewhere."""
-    return torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext()
-
-
-def fastest_precision(device: str) -> Precision:
-    """What to compute in on a device: bf16 on CUDA and on CPUs with AMX tiles, else fp32 (where bf16 is emulated)."""
-    has_tiles = device == "cuda" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
-    return "bf16" if has_tiles else "fp32"
+    def any_look(self) -> Condition:
+        """The same concepts with no look in particular: the start of guidance."""
+        return replace(self, look=None, has_look=None)
 
 
 class VectorTokens(nn.Module):
@@ -125,148 +92,80 @@ class VectorTokens(nn.Module):
 
 
 class ConditionEncoder(nn.Module):
-    """A condition into tokens for cross-attention and one vector for the adaptive norms.
+    """A condition into tokens for cross-attention and one vector for the adaptive norms."""
 
-    Taste is an interaction (this user AND clicked), so the vector is a joint MLP of user, concept, click and
-    user times click, rather than a sum of one embedding each.
-    """
-
-    def __init__(self, dimensions: int, width: int, embedding: int, *, even: bool) -> None:
+    def __init__(self, looks: int, dimensions: int, width: int, embedding: int) -> None:
         super().__init__()
-        self.even = even
-        self.user = VectorTokens(dimensions, USER_TOKENS, width)
+        self.look = VectorTokens(looks, LOOK_TOKENS, width)
         self.concept = VectorTokens(dimensions, CONCEPT_TOKENS, width)
-        self.click = nn.Embedding(len(Click), width)
-        self.join = nn.Linear(4 * width, embedding)
+        self.join = nn.Linear((LOOK_TOKENS + CONCEPT_TOKENS) * width, embedding)
         self.pooled = nn.Linear(embedding, embedding)
 
-    def forward(self, condition: Condition) -> tuple[Tensor, Tensor]:
+    def forward(self, condition: Condition, rows: int) -> tuple[Tensor, Tensor]:
         """Into tokens (B, T, W) and pooled (B, E)."""
-        rows = len(condition.click)
-        user = self.user(condition.user, condition.has_user, rows)
+        look = self.look(condition.look, condition.has_look, rows)
         concept = self.concept(condition.concept, condition.has_concept, rows)
-        click = self.click(condition.click)
-        who, what = user.mean(1), concept.mean(1)
-        if self.even:
-            user, concept, click, who, what = (_even(part) for part in (user, concept, click, who, what))
-        joint = torch.cat([who, what, click, who * click], dim=1)
-        pooled = self.pooled(functional.silu(self.join(joint)))
-        return torch.cat([user, concept, click[:, None]], dim=1), pooled
+        tokens = torch.cat([look, concept], dim=1)
+        return tokens, self.pooled(functional.silu(self.join(tokens.flatten(1))))
 
 
-def _even(vectors: Tensor) -> Tensor:
-    """Each vector (..., W) with mean 0 and variance 1, so that no part of a condition starts out whispering."""
-    return functional.layer_norm(vectors, vectors.shape[-1:])
+class SceneNetwork(nn.Module, ConfigMixin):
+    """A UNet over latents that paints a scene for a product to stand in.
 
-
-class CoarseHead(nn.Module):
-    """The coarse picture, COARSE x COARSE, guessed from the coarse noisy picture, the time and the condition.
-
-    What a user's taste decides first is colour and light over large areas. White noise hides these least and a UNet
-    learns to speak of them last; a small residual MLP learns them within some hundred steps. Starts as zero.
-    """
-
-    def __init__(self, embedding: int, hidden: int) -> None:
-        super().__init__()
-        self.read = nn.Linear(3 * COARSE**2 * 2 + COARSE**2, hidden)
-        self.condition = nn.Linear(embedding, hidden)
-        self.time = nn.Linear(TIME_WAVES * 2, hidden)
-        self.blocks = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(2)])
-        self.write = nn.Linear(hidden, 3 * COARSE**2)
-        nn.init.zeros_(self.write.weight)
-        nn.init.zeros_(self.write.bias)
-
-    def forward(self, pixels: Tensor, time: Tensor, pooled: Tensor) -> Tensor:
-        """Noisy picture, product and mask (B, 7, S, S), t (B,) and condition (B, E) into (B, 3, S, S)."""
-        side = pixels.shape[-1]
-        coarse = functional.adaptive_avg_pool2d(pixels, COARSE).flatten(1)
-        logit = torch.logit(time, eps=1e-4)[:, None] * torch.arange(1, TIME_WAVES + 1, device=time.device) * 0.25
-        waves = torch.cat([logit.sin(), logit.cos()], dim=1)
-        hidden = self.read(coarse) + self.condition(pooled) + self.time(waves)
-        for block in self.blocks:
-            hidden = hidden + block(functional.silu(hidden))
-        grid = self.write(functional.silu(hidden)).view(-1, 3, COARSE, COARSE)
-        return functional.interpolate(grid, size=(side, side), mode="bilinear", align_corners=False)
-
-
-class SceneNetwork(ModelMixin, ConfigMixin):
-    """A UNet over pixel-unshuffled pictures that paints a scene around a product.
-
-    `patch` x `patch` pixels become channels (PixelUnshuffle), so a 64-pixel picture is a 16 x 16 grid: about ten times
-    cheaper than the same UNet on pixels. The picture with only its product, and the mask, are further input channels.
+    The ground (see `lay_ground`) is further input channels: the network knows the product's place and colours and paints
+    the scene behind it, over the sketch where there is one.
 
     Args:
-        dimensions: D of the embedding space.
-        side: S, a multiple of patch * 2 ** (len(channels) - 1).
-        patch: side of a patch in pixels.
+        dimensions: D. looks: F. latent: Z.
+        side: L, a multiple of 2 ** (len(channels) - 1).
         channels: width of each level, finest first, multiples of 32; cross-attention at the coarsest.
         layers: residual blocks per level.
         token_width: W.
-        prediction: what the UNet puts out: "picture" (x_0, JiT) or "velocity".
-        refine: width of a residual block of convolutions on full-size pixels after the UNet; 0 for none.
-        coarse: whether a `CoarseHead` adds the colour and light of large areas.
-        even: whether user, concept and click start out equally loud (layer norm on their tokens).
     """
+
+    config_name = "config.json"  # type: ignore[assignment]
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         dimensions: int = 32,
-        side: int = 64,
-        patch: int = 4,
-        channels: tuple[int, ...] = (128, 160),
+        looks: int = 6,
+        latent: int = 8,
+        side: int = 16,
+        channels: tuple[int, ...] = (96, 128),
         layers: int = 1,
         token_width: int = 128,
-        prediction: str = "picture",
-        refine: int = 0,
-        coarse: bool = False,
-        even: bool = False,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        if prediction not in PREDICTIONS:
-            raise ValueError(f"prediction is one of {PREDICTIONS}, not {prediction!r}")
-        if side % (patch * 2 ** (len(channels) - 1)):
-            raise ValueError(f"side {side} is no multiple of patch {patch} * 2 ** {len(channels) - 1}")
-        self.side, self.patch, self.prediction = side, patch, prediction
-        self.condition = ConditionEncoder(dimensions, token_width, 4 * channels[0], even=even)
-        self.unet = _unet(
-            side // patch, pixels=patch**2, channels=tuple(channels), layers=layers, token_width=token_width
-        )
-        self.coarse_head = CoarseHead(4 * channels[0], 2 * token_width) if coarse else None
-        self.refiner = _refiner(refine) if refine else None
+        super().__init__()
+        if side % 2 ** (len(channels) - 1):
+            raise ValueError(f"side {side} is no multiple of 2 ** {len(channels) - 1}")
+        self.side, self.latent = side, latent
+        self.condition = ConditionEncoder(looks, dimensions, token_width, 4 * channels[0])
+        self.unet = _unet(side, latent=latent, channels=tuple(channels), layers=layers, token_width=token_width)
 
-    def forward(self, noisy: Tensor, time: Tensor, product: Tensor, mask: Tensor, condition: Condition) -> Tensor:
-        """The velocity (B, 3, S, S).
+    def forward(self, noisy: Tensor, time: Tensor, ground: Tensor, condition: Condition) -> Tensor:
+        """The velocity (B, Z, L, L).
 
         Args:
-            noisy: x_t (B, 3, S, S).
+            noisy: x_t (B, Z, L, L).
             time: t (B,) in [0, 1].
-            product: (B, 3, S, S) in [-1, 1]; only pixels under the mask are read.
-            mask: (B, 1, S, S), 1 on the product.
-            condition: whom and what for.
+            ground: (B, G, L, L) of `lay_ground`.
+            condition: what to look like and what for.
         """
-        tokens, pooled = self.condition(condition)
-        pixels = torch.cat([noisy, product * mask, mask], dim=1)
-        grid = functional.pixel_unshuffle(pixels, self.patch)
+        tokens, pooled = self.condition(condition, len(noisy))
+        grid = torch.cat([noisy, ground], dim=1)
         out: Tensor = self.unet(grid, time * 1000, tokens, class_labels=pooled, return_dict=False)[0]
-        out = functional.pixel_shuffle(out, self.patch)
-        if self.coarse_head is not None:
-            out = out + self.coarse_head(pixels, time, pooled)
-        if self.refiner is not None:
-            out = out + self.refiner(torch.cat([out, pixels], dim=1))
-        if self.prediction == "velocity":
-            return out
         return (noisy - out) / time.clamp(min=TIME_FLOOR)[:, None, None, None]
 
 
-def _unet(grid: int, *, pixels: int, channels: tuple[int, ...], layers: int, token_width: int) -> Any:
-    """The UNet over a grid x grid picture of patches of so many pixels; it starts by putting out zero."""
+def _unet(grid: int, *, latent: int, channels: tuple[int, ...], layers: int, token_width: int) -> Any:
+    """The UNet over a grid x grid of latents; it puts out the scene's latents, zero at first."""
     fine = len(channels) - 1
     build: Any = UNet2DConditionModel
     unet = build(
         sample_size=grid,
-        in_channels=7 * pixels,
-        out_channels=3 * pixels,
+        in_channels=2 * latent + 1 + CHANNELS,
+        out_channels=latent,
         block_out_channels=channels,
         layers_per_block=layers,
         down_block_types=("DownBlock2D",) * fine + ("CrossAttnDownBlock2D",),
@@ -283,29 +182,29 @@ def _unet(grid: int, *, pixels: int, channels: tuple[int, ...], layers: int, tok
     return unet
 
 
-def _refiner(width: int) -> nn.Sequential:
-    """Convolutions on full-size pixels, starting as the zero function: they mend the seams between patches."""
-    last = nn.Conv2d(width, 3, 3, padding=1)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-    return nn.Sequential(
-        nn.Conv2d(10, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), last
-    )
+def lay_ground(product: Tensor, cover: Tensor, cells: Tensor) -> Tensor:
+    """What the network is given beside noise, (B, G, L, L), G = Z + 1 + CHANNELS.
+
+    Args:
+        product: (B, Z, L, L), latents of the product on grey.
+        cover: (B, 1, L, L) in [0, 1], how much of each cell the product covers.
+        cells: (B, CHANNELS, L, L) of `sketches.sketch_cells`.
+    """
+    return torch.cat([product * (cover > 0), cover, cells], dim=1)
 
 
-def add_noise(picture: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-    """x_t = (1 - t) x_0 + t eps. Shapes (B, 3, S, S), (B, 3, S, S), (B,)."""
+def add_noise(latents: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    """x_t = (1 - t) x_0 + t eps. Shapes (B, Z, L, L), (B, Z, L, L), (B,)."""
     weight = time[:, None, None, None]
-    return (1 - weight) * picture + weight * noise
+    return (1 - weight) * latents + weight * noise
 
 
 def time_shift(side: int) -> float:
-    """How far times lean towards the noise for pictures of this side: side / 8, at least 1.
+    """How far times lean towards the noise for latents of this side: side / 8, at least 1.
 
-    White noise averages out over pixels: in a 64-pixel picture at t = 0.9 the colours and the layout still show, so all
-    that a user's taste decides is decided between t = 0.9 and 1, where plain schedules hardly look. The noise level
-    at which a pattern drowns grows with the side (Hoogeboom et al. 2023, arXiv 2301.11093; Esser et al. 2024, eq. 23);
-    8 x 8 is the picture that needs no shift.
+    White noise averages out over cells: the colour and the layout of a large grid still show at t = 0.9, so what a look
+    decides is decided near 1. The noise level at which a pattern drowns grows with the side (Hoogeboom et al. 2023,
+    arXiv 2301.11093; Esser et al. 2024, eq. 23); an 8 x 8 grid needs no shift.
     """
     return max(side / 8, 1.0)
 
@@ -320,12 +219,11 @@ def draw_times(rows: int, generator: torch.Generator, *, shift: float = 1.0, spr
     return shift_time(torch.sigmoid(spread * torch.randn(rows, generator=generator)), shift)
 
 
-def scene_loss(velocity: Tensor, picture: Tensor, noise: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error of the velocity over scene pixels (mask 0) of each picture, averaged over pictures: a scalar.
+def scene_loss(velocity: Tensor, latents: Tensor, noise: Tensor, cover: Tensor) -> Tensor:
+    """Mean squared error of the velocity, a scalar; a cell counts as far as the product leaves it free, and a little more.
 
-    Each picture counts alike, however large its product. A picture that is all product adds nothing.
+    What is behind the product is a smooth filling (generators/holes.py), seen only where a layout moves the product.
     """
-    scene = 1 - mask
-    error = (velocity - (noise - picture)).square().mean(1, keepdim=True)
-    per_picture = (error * scene).flatten(1).sum(1) / scene.flatten(1).sum(1).clamp(min=1)
-    return per_picture.mean()
+    weight = 1 - (1 - HIDDEN_WEIGHT) * cover
+    error = (velocity - (noise - latents)).square().mean(1, keepdim=True)
+    return ((error * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)).mean()

@@ -14,11 +14,12 @@ import numpy.typing as npt
 import torch
 
 from generators.layout import DEFAULT_BOX
+from generators.look import picture_looks
 from generators.products import Pixels, place_product, product_mask
 
 Floats = npt.NDArray[np.float32]
 
-_MID_GREY = 128
+MID_GREY = 128
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,16 @@ class Painter(Protocol):
 
 def frame_product(product: Pixels | None, side: int) -> tuple[Pixels, Floats]:
     """The product on grey where the layout wants it, uint8 (side, side, 3), and its mask (side, side) in {0, 1}."""
-    canvas = np.full((side, side, 3), _MID_GREY, np.uint8)
+    canvas = np.full((side, side, 3), MID_GREY, np.uint8)
     if product is None:
         return canvas, np.zeros((side, side), np.float32)
     mask = (product_mask(product, DEFAULT_BOX, side) > 0.5).astype(np.float32)
     return place_product(canvas, product, DEFAULT_BOX), mask
+
+
+def scene_looks(scenes: Pixels, product: Pixels | None) -> Floats:
+    """The looks (P, F) of scenes (P, S, S, 3) around one product; see `look.picture_looks`."""
+    return picture_looks(scenes, frame_product(product, scenes.shape[1])[1])
 
 
 def lay_product(scene: Pixels, product: Pixels | None) -> Pixels:

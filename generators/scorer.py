@@ -17,10 +17,10 @@ import numpy as np
 from contracts.seeds import stream
 from contracts.store import file_hash
 from generators.approval import Approval
-from generators.painters import Floats
+from generators.painters import Floats, scene_looks
 from generators.products import Pixels
 from generators.studio import Order
-from generators.taste import Taste, picture_features
+from generators.taste import Taste
 from generators.tilt import FILE as TILT_FILE
 from generators.tilt import Tilt
 from generators.variety import thumbnails
@@ -64,7 +64,7 @@ class Scorer:
 
     def __call__(self, order: Order, scenes: Pixels) -> Floats:
         """(N,) the candidate (N, S, S, 3) with the largest value is kept."""
-        features = picture_features(scenes)
+        features = scene_looks(scenes, order.product)
         worth = np.zeros(len(scenes), np.float32)
         if self.taste is not None:
             worth = self.taste.appeal(None if order.user is None else order.user[None], features)[0]

@@ -1,6 +1,6 @@
 """Turns logged pictures and clicks into a taste for looks, per user: what chooses cohorts, renders and candidates.
 
-The model is a logistic regression in which a user's vector u bends the appeal of a picture's features f:
+The model is a logistic regression in which a user's vector u bends the appeal of a picture's look f (generators/look.py):
 
     log-odds = concept bias + match * cos(u, concept) + appeal(u, f)
     appeal(u, f) = (w0 + W u) . f - 1/2 sum_j q_j f_j^2,        q_j >= 0
@@ -23,55 +23,21 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from contracts.errors import ModelError
-from generators.colour import srgb_to_lab
 
 Floats = npt.NDArray[np.float32]
 
-PICTURE_FEATURES = ("lightness", "red_green", "yellow_blue", "chroma", "busyness")
-"""Names of a picture's features, in order: means of L*, a*, b* and C* over 100, and the logarithm of the mean step of L*
-between neighbours. Few numbers that a person would name learn from few clicks; more of them overhear noise."""
-
 PENALTY = 300.0
-"""Ridge penalty on W: as if each entry, per standard deviation of feature and user vector, came from a normal distribution
-of spread 1 / sqrt(2 * 300) = 0.04 log-odds. Clicks are rare: without it, some thousand of them are overheard for taste."""
-
-_SIDE = 64  # features are measured at about this size, so that film grain and JPEG noise do not count
-_STEP_FLOOR = 0.05
-_CHUNK = 256
-
-
-def picture_features(pictures: npt.NDArray[np.uint8]) -> Floats:
-    """Plain statistics of what a picture looks like, not standardised.
-
-    Args:
-        pictures: (P, S, S, 3) sRGB, S a multiple of 16.
-
-    Returns:
-        (P, 5) in the order of PICTURE_FEATURES.
-    """
-    count, side = len(pictures), pictures.shape[1]
-    if side % 16 or pictures.shape[2] != side:
-        raise ValueError(f"pictures must be square with a side that is a multiple of 16, not {pictures.shape}")
-    block = next(size for size in range(max(1, side // _SIDE), 0, -1) if side % size == 0)
-    small = side // block
-    features = np.empty((count, len(PICTURE_FEATURES)), np.float32)
-    for start in range(0, count, _CHUNK):
-        part = pictures[start : start + _CHUNK]
-        cells = part.reshape(len(part), small, block, small, block, 3).mean((2, 4), dtype=np.float32)
-        light, red, yellow = np.moveaxis(srgb_to_lab(cells), -1, 0)
-        down, across = np.diff(light, axis=1)[:, :, :-1], np.diff(light, axis=2)[:, :-1]
-        steps = np.hypot(down, across).mean((1, 2)) * (small / _SIDE)
-        columns = [plane.mean((1, 2)) / 100 for plane in (light, red, yellow, np.hypot(red, yellow))]
-        features[start : start + _CHUNK] = np.stack([*columns, np.log(_STEP_FLOOR + steps)], axis=1)
-    return features
+"""Ridge penalty on W: as if each of its entries, per standard deviation of look and user vector, were drawn from a normal
+distribution of spread 1 / sqrt(2 * 300) = 0.04 log-odds. Clicks are rare: without it, few thousand of them would be
+overheard for taste. With many, it hardly counts."""
 
 
 @dataclass(frozen=True)
 class Taste:
-    """A fitted taste model. D = dimensions of a user vector, F = picture features.
+    """A fitted taste model. D = dimensions of a user vector, F = numbers of a look.
 
     Attributes:
-        centre: (F,) mean of the features it was fitted on; scale: (F,) their standard deviation.
+        centre: (F,) mean of the looks it was fitted on; scale: (F,) their standard deviation.
         common: (F,) w0. bend: (F, D) W. curvature: (F,) q, >= 0.
         user_centre: (D,) mean user vector, subtracted first.
         space_hash: of the space the user vectors live in.
@@ -181,14 +147,15 @@ def fit_clicks(
     """Fits the model by penalised maximum likelihood (L-BFGS, deterministic on one machine).
 
     Args:
-        features: (P, F) of `picture_features`.
+        features: (P, F) of `picture_looks`.
         user_vectors: (U, D). concept_vectors: (C, D).
         impression_picture, impression_user, clicked: (I,).
         picture_concept: (P,) index of each picture's concept.
         space_hash: of the space of the vectors.
         penalty: ridge penalty on W per unit variance of the user vectors, in log-likelihood units.
     """
-    centre, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
+    centre, spread = features.mean(axis=0), features.std(axis=0)
+    scale = np.where(spread > 1e-4, spread, 1.0)  # a number that never changed says nothing, however it comes later
     user_centre = user_vectors.mean(axis=0)
     user_scale = float((user_vectors - user_centre).std()) + 1e-6
     looks = torch.from_numpy((features - centre) / scale)[torch.from_numpy(impression_picture).long()]

@@ -1,8 +1,7 @@
-"""Turns a training file into generator weights: resumable, deterministic on one machine, watched by loss and pictures.
+"""Turns a lesson (what to learn, from what) into trained weights: resumable, deterministic on one machine, watched.
 
-Everything random is drawn from (seed, step), so a run that was killed and is started again with the same command ends
-in the same weights to the byte (same machine, same number of threads). The loss is in `network.scene_loss`; conditions
-are dropped at random so that one network learns all the distributions that guidance needs.
+Everything random is drawn from (seed, step), so a training that was killed and is started again with the same command
+ends in the same weights to the byte (same machine, same number of threads). The lessons are in generators/lessons.py.
 """
 
 from __future__ import annotations
@@ -14,63 +13,38 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from accelerate import Accelerator
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
 
 from contracts.errors import ModelError
-from contracts.seeds import seed_of
 from generators.checkpoints import Checkpoint, Log, read_checkpoint, write_checkpoint
-from generators.examples import Batch, ExampleBatches, Examples, read_examples
-from generators.network import Condition, SceneNetwork, add_noise, draw_times, fastest_precision, scene_loss, time_shift
-from generators.sheets import write_sheet
-from generators.weights import load_weights, save_weights
-
-SPACE_BOUND = ("condition.user.", "condition.concept.")
+from generators.devices import Precision, fastest_precision, find_device
+from generators.sheets import save_sheet
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """Settings that cannot be changed, and know their keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
-class NetworkShape(_Frozen):
-    """The arguments of `SceneNetwork` that the training file does not decide."""
+class Schedule(Frozen):
+    """How long and how fast to train one lesson, and what to keep on the way."""
 
-    patch: int = Field(default=4, ge=1, description="side of a patch in pixels")
-    channels: tuple[int, ...] = Field(
-        default=(128, 160), min_length=1, description="width of each level, multiples of 32"
-    )
-    layers: int = Field(default=1, ge=1, description="residual blocks per level")
-    token_width: int = Field(default=128, ge=8, description="width of a condition token")
-    prediction: Literal["picture", "velocity"] = Field(default="picture", description="what the UNet puts out")
-    refine: int = Field(default=16, ge=0, description="width of the convolutions on full-size pixels; 0 for none")
-    coarse: bool = Field(default=True, description="whether a small head adds the colour and light of large areas")
-    even: bool = Field(default=True, description="whether user, concept and click start out equally loud")
-
-
-class TrainConfig(_Frozen):
-    """How to train. Defaults are for about 50 minutes on two CPU cores."""
-
-    network: NetworkShape = NetworkShape()
-    steps: int = Field(default=8000, ge=1, description="optimiser steps")
-    rows: int = Field(default=16, ge=2, description="impressions in a batch")
+    steps: int = Field(default=2400, ge=1, description="optimiser steps")
+    rows: int = Field(default=16, ge=2, description="rows in a batch, of each process")
+    accumulate: int = Field(default=1, ge=1, description="batches whose gradients make one step")
     learning_rate: float = Field(
-        default=5e-4, gt=0, description="at its height; linear warm-up, then half a cosine to 2 %"
+        default=8e-4, gt=0, description="at its height; linear warm-up, then half a cosine to 2 %"
     )
-    warmup_steps: int = Field(default=200, ge=0, description="steps until the learning rate is reached")
+    warmup_steps: int = Field(default=150, ge=0, description="steps until the learning rate is reached")
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW's")
     clip_norm: float = Field(default=1.0, gt=0, description="longest gradient")
-    ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights, which are the ones kept")
-    clicked_share: float = Field(default=0.5, gt=0, lt=1, description="share of clicked impressions in a batch")
-    time_spread: float = Field(default=1.4, gt=0, description="of the logit-normal times, in logits")
-    drop_user: float = Field(default=0.15, ge=0, le=1, description="share of rows that forget the user only")
-    drop_click: float = Field(default=0.15, ge=0, le=1, description="share of rows that forget the click only")
-    drop_both: float = Field(default=0.1, ge=0, le=1, description="share of rows that forget user and click")
-    drop_concept: float = Field(
-        default=0.05, ge=0, le=1, description="share of rows that forget the concept, independently"
-    )
+    ema: float = Field(default=0.998, ge=0, lt=1, description="decay of the averaged weights, which are the ones kept")
     seed: int = Field(default=0, ge=0, description="of the first weights and of every draw")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: CUDA where there is one")
     precision: Literal["auto", "fp32", "bf16"] = Field(
@@ -79,13 +53,34 @@ class TrainConfig(_Frozen):
     checkpoint_every: int = Field(default=250, ge=1, description="steps between checkpoints")
     sheet_every: int = Field(default=500, ge=1, description="steps between sheets of pictures")
     log_every: int = Field(default=50, ge=1, description="steps between lines of losses.jsonl")
-    guidance: float = Field(default=4.0, ge=0, description="of the pictures on the sheets")
+
+
+class Lesson(Protocol):
+    """What a training learns.
+
+    Attributes:
+        name: of its folder and of its progress.
+        identity: what decides the result besides the schedule, as text; another identity cannot be resumed.
+    """
+
+    name: str
+    identity: str
+
+    def student(self) -> nn.Module:
+        """The module to train, with its first weights."""
+
+    def loss(self, module: nn.Module, step: int, rows: int) -> Tensor:
+        """The loss of one batch, a scalar on the device of the module; random draws depend on `step` alone."""
+
+    def sheet(self, module: nn.Module) -> Tensor | None:
+        """Pictures to look at, uint8 (rows, columns, S, S, 3), made by the averaged weights; None: nothing to see."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One finished step: its number from 1, of how many, its loss, and the mean seconds of a step so far."""
+    """One finished step: of which lesson, its number from 1, of how many, its loss, and the mean seconds of a step."""
 
+    lesson: str
     step: int
     steps: int
     loss: float
@@ -93,185 +88,110 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class TrainResult:
-    """What a training left behind.
+class Trained:
+    """What a lesson left behind: the averaged weights on the CPU, the mean loss over the last tenth of the log, and the
+    seconds that this call spent."""
 
-    Attributes:
-        weights: folder for `weights.load_weights`.
-        weights_hash: of those weights.
-        steps: taken in all, those before a resumption included.
-        loss: mean over the last tenth of the log.
-        seconds: spent by this call.
-        device: "cpu" or "cuda".
-        precision: "fp32" or "bf16".
-    """
-
-    weights: Path
-    weights_hash: str
-    steps: int
+    module: nn.Module
     loss: float
     seconds: float
-    device: str
-    precision: str
 
 
 def train(
-    examples_file: Path,
-    out_dir: Path,
-    config: TrainConfig,
-    progress: Callable[[Progress], None] | None = None,
-    *,
-    start_from: Path | None = None,
-) -> TrainResult:
-    """Train, or go on with the training that `out_dir` holds.
+    lesson: Lesson, folder: Path, schedule: Schedule, progress: Callable[[Progress], None] | None = None
+) -> Trained:
+    """Train, or go on with the training that `folder` holds.
 
-    Leaves in `out_dir`: `weights/`, `checkpoint.safetensors`, `losses.jsonl`, and `sheets/step-*.png`.
+    Leaves in `folder`: `checkpoint.safetensors`, `losses.jsonl`, `sheets/step-*.png`, and, where TensorBoard is installed,
+    `tensorboard/`.
 
     Args:
-        examples_file: see `examples.py`.
-        out_dir: made if it is not there.
-        config: how to train.
+        lesson: what to learn.
+        folder: made if it is not there.
+        schedule: how.
         progress: called after every step; what it raises stops the training (start again to resume).
-        start_from: a folder of weights to set out from instead of random ones. If their space is another, the
-            projections of users and concepts start afresh.
 
     Raises:
-        DataError: the training file is unfit.
-        ModelError: `out_dir` holds a training on other data or with other settings; `start_from` has another
-            architecture; CUDA was asked for and there is none; the loss is no longer finite.
+        ModelError: `folder` holds another training; CUDA was asked for and there is none; the loss is no longer finite.
     """
     began = time.monotonic()
-    examples = read_examples(examples_file)
-    run = _Run(examples, config, _identity(examples_file, config, start_from), start_from)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    saved = out_dir / "checkpoint.safetensors"
+    run = _Run(lesson, schedule)
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = folder / "checkpoint.safetensors"
     first = run.restore(read_checkpoint(saved, run.identity)) if saved.is_file() else 0
-    log = Log(out_dir / "losses.jsonl", keep=first)
-    for step in range(first, config.steps):
+    log = Log(folder / "losses.jsonl", keep=first)
+    board = _board(folder / "tensorboard", first)
+    for step in range(first, schedule.steps):
         loss = run.step(step)
         if not math.isfinite(loss):
-            raise ModelError(f"loss is {loss} at step {step + 1}", where=str(out_dir), fix="Lower the learning rate")
-        if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
-            log.write(step + 1, run.take_mean_loss(), config_rate(config, step))
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+            raise ModelError(f"loss is {loss} at step {step + 1}", where=str(folder), fix="Lower the learning rate")
+        last = step + 1 == schedule.steps
+        if (step + 1) % schedule.log_every == 0 or last:
+            mean, rate = run.take_mean_loss(), learning_rate(schedule, step)
+            log.write(step + 1, mean, rate)
+            board("loss", mean, step + 1)
+            board("learning rate", rate, step + 1)
+        if (step + 1) % schedule.checkpoint_every == 0 or last:
             write_checkpoint(saved, run.checkpoint(step + 1))
-        if (step + 1) % config.sheet_every == 0 or step + 1 == config.steps:
-            sheet = out_dir / "sheets" / f"step-{step + 1:06d}.png"
-            write_sheet(run.average, examples, sheet, weight=config.guidance, seed=config.seed, precision=run.precision)
+        if ((step + 1) % schedule.sheet_every == 0 or last) and (sheet := lesson.sheet(run.average)) is not None:
+            save_sheet(sheet, folder / "sheets" / f"step-{step + 1:06d}.png")
+            board("pictures", sheet, step + 1)
         if progress is not None:
-            progress(Progress(step + 1, config.steps, loss, (time.monotonic() - began) / (step + 1 - first)))
-    made_from = {"settings": config.model_dump(mode="json"), "split": examples.split, "training": run.identity}
-    weights_hash = save_weights(run.average, out_dir / "weights", space_hash=examples.space_hash, made_from=made_from)
-    seconds = time.monotonic() - began
-    return TrainResult(
-        out_dir / "weights", weights_hash, config.steps, log.last_mean(), seconds, run.device, run.precision
-    )
+            seconds = (time.monotonic() - began) / (step + 1 - first)
+            progress(Progress(lesson.name, step + 1, schedule.steps, loss, seconds))
+    return Trained(run.average.cpu(), log.last_mean(), time.monotonic() - began)
 
 
-def new_network(examples: Examples, config: TrainConfig) -> SceneNetwork:
-    """A network with random weights that depend on the seed alone, its inputs scaled to the vectors of `examples`."""
-    shape = config.network.model_dump()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed_of(config.seed, "first weights"))
-        try:
-            network: SceneNetwork = SceneNetwork(dimensions=examples.dimensions, side=examples.side, **shape)
-        except ValueError as error:
-            raise ModelError(str(error), where="network", fix="Change patch or channels") from error
-    network.condition.user.fit(torch.from_numpy(examples.user_vectors))
-    network.condition.concept.fit(torch.from_numpy(examples.concept_vectors))
-    return network
-
-
-def warm_start(network: SceneNetwork, folder: Path, space_hash: str) -> SceneNetwork:
-    """`network` with the weights in `folder`, but for the projections of users and concepts if the space is another.
-
-    Changes and returns `network`. Raises ModelError if the architecture is another.
-    """
-    start = load_weights(folder)
-    same_space = start.space_hash == space_hash
-    tensors = {n: t for n, t in start.network.state_dict().items() if same_space or not n.startswith(SPACE_BOUND)}
-    own = network.state_dict()
-    wrong = [n for n, t in tensors.items() if n not in own or own[n].shape != t.shape]
-    wrong += [n for n in own if n not in tensors and not n.startswith(SPACE_BOUND)]
-    if wrong:
-        what = f"another architecture: {len(wrong)} tensors do not fit, the first is {wrong[0]}"
-        raise ModelError(what, where=str(folder), fix="Train with the network settings in its config.json")
-    network.load_state_dict(tensors, strict=False)
-    return network
-
-
-def config_rate(config: TrainConfig, step: int) -> float:
+def learning_rate(schedule: Schedule, step: int) -> float:
     """The learning rate of a step (from 0): linear warm-up, then a cosine down to 2 % of the height."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
-    return config.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def drop_conditions(batch: Batch, config: TrainConfig, generator: torch.Generator) -> Condition:
-    """The condition of a batch with parts forgotten at random: user, click or both; and, independently, the concept."""
-    rows = len(batch.click)
-    lot, concept_lot = torch.rand(rows, generator=generator), torch.rand(rows, generator=generator)
-    both = lot < config.drop_both
-    user = (lot >= config.drop_both) & (lot < config.drop_both + config.drop_user)
-    click = (lot >= config.drop_both + config.drop_user) & (
-        lot < config.drop_both + config.drop_user + config.drop_click
-    )
-    return Condition(
-        user=batch.user,
-        concept=batch.concept,
-        click=torch.where(both | click, 0, batch.click),
-        has_user=~(both | user),
-        has_concept=concept_lot >= config.drop_concept,
-    )
+    if step < schedule.warmup_steps:
+        return schedule.learning_rate * (step + 1) / schedule.warmup_steps
+    done = (step - schedule.warmup_steps) / max(schedule.steps - schedule.warmup_steps, 1)
+    return schedule.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 class _Run:
-    """The moving parts of a training: network, average, optimiser."""
+    """The moving parts of a training: module, average, optimiser."""
 
-    def __init__(self, examples: Examples, config: TrainConfig, identity: str, start_from: Path | None) -> None:
-        self.config, self.identity = config, identity
-        self.device = _device(config.device)
-        self.precision = fastest_precision(self.device) if config.precision == "auto" else config.precision
-        self.batches = ExampleBatches(examples, rows=config.rows, seed=config.seed, clicked_share=config.clicked_share)
-        network = new_network(examples, config)
-        if start_from is not None:
-            network = warm_start(network, start_from, examples.space_hash)
-        self.average = new_network(examples, config).to(self.device).requires_grad_(False).eval()
-        self.average.load_state_dict(network.state_dict())
+    def __init__(self, lesson: Lesson, schedule: Schedule) -> None:
+        self.lesson, self.schedule = lesson, schedule
+        self.device = find_device(schedule.device)
+        wish = schedule.precision
+        precision: Precision = fastest_precision(self.device) if wish == "auto" else wish
+        ignored = {"device", "precision", "checkpoint_every", "sheet_every", "log_every"}
+        decided = json.dumps(schedule.model_dump(mode="json", exclude=ignored), sort_keys=True)
+        self.identity = hashlib.sha256(f"{lesson.name}\n{lesson.identity}\n{decided}".encode()).hexdigest()
+        module = lesson.student()
+        self.average = lesson.student().to(self.device).requires_grad_(False).eval()
         optimiser = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+            module.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=schedule.weight_decay
         )
         self.accelerator = Accelerator(
-            cpu=self.device == "cpu", mixed_precision="bf16" if self.precision == "bf16" else "no"
+            cpu=self.device == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
         )
-        self.network, self.optimiser = self.accelerator.prepare(network.train(), optimiser)
+        self.module, self.optimiser = self.accelerator.prepare(module.train(), optimiser)
         self.losses: list[float] = []
 
     def step(self, step: int) -> float:
-        """Take one optimiser step; returns its loss."""
-        config = self.config
-        batch = self.batches.batch(step)
-        generator = torch.Generator().manual_seed(seed_of(config.seed, "noise", step))
-        noise = torch.randn(batch.picture.shape, generator=generator)
-        shift = time_shift(self.batches.examples.side)
-        times = draw_times(config.rows, generator, shift=shift, spread=config.time_spread)
-        condition = drop_conditions(batch, config, generator).to(self.device)
-        picture, mask, noise, times = (x.to(self.device) for x in (batch.picture, batch.mask, noise, times))
-        velocity = self.network(add_noise(picture, noise, times), times, picture, mask, condition)
-        loss = scene_loss(velocity.float(), picture, noise, mask)
-        self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.network.parameters(), config.clip_norm)
+        """Take one optimiser step; returns its loss. Each process of several draws batches of its own."""
+        schedule, count = self.schedule, self.schedule.accumulate * self.accelerator.num_processes
+        total = 0.0
+        for part in range(schedule.accumulate):
+            number = step * count + part * self.accelerator.num_processes + self.accelerator.process_index
+            loss = self.lesson.loss(self.module, number, schedule.rows) / schedule.accumulate
+            self.accelerator.backward(loss)
+            total += float(loss.detach())
+        self.accelerator.clip_grad_norm_(self.module.parameters(), schedule.clip_norm)
         for group in self.optimiser.param_groups:
-            group["lr"] = config_rate(config, step)
+            group["lr"] = learning_rate(schedule, step)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        decay = min(config.ema, (1 + step) / (10 + step))
+        decay = min(schedule.ema, (1 + step) / (10 + step))
         with torch.no_grad():
             for average, weight in zip(self.average.parameters(), self._plain().parameters(), strict=True):
                 average.lerp_(weight, 1 - decay)
-        self.losses.append(float(loss.detach()))
-        return self.losses[-1]
+        self.losses.append(total)
+        return total
 
     def take_mean_loss(self) -> float:
         """Mean loss since the last call."""
@@ -302,25 +222,26 @@ class _Run:
         self.losses = list(saved.losses)
         return saved.step
 
-    def _plain(self) -> SceneNetwork:
-        plain: SceneNetwork = cast(Any, self.accelerator).unwrap_model(self.network)
+    def _plain(self) -> nn.Module:
+        plain: nn.Module = cast(Any, self.accelerator).unwrap_model(self.module)
         return plain
 
 
-def _device(wish: str) -> str:
-    """ "cpu" or "cuda"."""
-    available = torch.cuda.is_available()
-    if wish == "cuda" and not available:
-        raise ModelError("no CUDA device", where="device", fix="Use device auto or cpu")
-    return "cuda" if available and wish != "cpu" else "cpu"
+def _board(folder: Path, first: int) -> Callable[[str, float | Tensor, int], None]:
+    """Writes a number or a sheet for TensorBoard; does nothing where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError:
+        return lambda name, value, step: None
+    writer: Any = SummaryWriter(folder, purge_step=first + 1)
 
+    def write(name: str, value: float | Tensor, step: int) -> None:
+        if isinstance(value, Tensor):
+            rows, columns, side = value.shape[:3]
+            whole = value.permute(0, 2, 1, 3, 4).reshape(rows * side, columns * side, 3)
+            writer.add_image(name, whole.numpy(), step, dataformats="HWC")
+        else:
+            writer.add_scalar(name, value, step)
+        writer.flush()
 
-def _identity(examples_file: Path, config: TrainConfig, start_from: Path | None) -> str:
-    """SHA-256 of what decides the result: the training file, the settings and the first weights."""
-    ignored = {"device", "precision", "checkpoint_every", "sheet_every", "guidance"}
-    digest = hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude=ignored), sort_keys=True).encode())
-    with examples_file.open("rb") as opened:
-        digest.update(hashlib.file_digest(opened, "sha256").digest())
-    if start_from is not None:
-        digest.update(load_weights(start_from).weights_hash.encode())
-    return digest.hexdigest()
+    return write

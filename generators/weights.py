@@ -1,6 +1,8 @@
-"""Turns a trained network into a folder of safetensors with a hash, and such a folder into a network again.
+"""Turns a trained generator into a folder of safetensors with a hash, and such a folder into a generator again.
 
-The folder holds `config.json` and `weights-00001-of-0000N.safetensors`, each under 15 MB, in float16. The weights hash
+A generator is a network that paints latents, the codec that turns them into scenes, the prior of looks, and the sketches that
+pictures are painted over. The folder holds
+`config.json` and `weights-00001-of-0000N.safetensors`, each under 15 MB, networks in float16. The weights hash
 is the SHA-256 of the safetensors files, one after the other; a creative records it, so it can always be told which
 weights drew a picture. The space hash names the embedding space whose vectors the network understands.
 """
@@ -21,9 +23,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from contracts.errors import ModelError
+from generators.codec import SceneCodec
 from generators.network import SceneNetwork
+from generators.prior import LookPrior
+from generators.sketches import Sketchbook
 
-FORMAT = "adloom-generator-1"
+FORMAT = "adloom-generator-2"
 MAX_FILE_BYTES = 15_000_000
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _TRAIN = "Train the generator again for this data (adloom train generator), or use other weights"
@@ -31,16 +36,20 @@ _TRAIN = "Train the generator again for this data (adloom train generator), or u
 
 @dataclass(frozen=True)
 class Generator:
-    """A network ready to draw, and where it comes from.
+    """Networks ready to draw, and where they come from.
 
     Attributes:
-        network: in evaluation mode, float32.
+        network, codec: in evaluation mode, float32, on one device.
+        prior: of looks. sketchbook: what is painted over.
         weights_hash: SHA-256 of the weights.
         space_hash: of the embedding space it was trained in.
         made_from: how it was made, for the record.
     """
 
     network: SceneNetwork
+    codec: SceneCodec
+    prior: LookPrior
+    sketchbook: Sketchbook
     weights_hash: str
     space_hash: str
     made_from: Mapping[str, Any]
@@ -48,18 +57,27 @@ class Generator:
 
 def save_weights(
     network: SceneNetwork,
+    codec: SceneCodec,
+    prior: LookPrior,
+    sketchbook: Sketchbook,
     folder: Path,
     *,
     space_hash: str,
     made_from: Mapping[str, Any] | None = None,
     max_file_bytes: int = MAX_FILE_BYTES,
 ) -> str:
-    """Write the network as float16 into `folder` (replaced as a whole) and return its weights hash.
+    """Write a generator into `folder` (replaced as a whole) and return its weights hash.
 
     Raises:
         ModelError: a weight is not finite, or does not fit float16.
     """
-    tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()}
+    tensors = {
+        f"{part}.{name}": tensor.detach().cpu().half().contiguous()
+        for part, module in (("network", network), ("codec", codec))
+        for name, tensor in module.state_dict().items()
+    }
+    tensors |= {f"prior.{name}": torch.from_numpy(value.copy()) for name, value in vars(prior).items()}
+    tensors |= {f"sketchbook.{name}": torch.from_numpy(value.copy()) for name, value in vars(sketchbook).items()}
     wrong = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if wrong:
         raise ModelError(
@@ -78,7 +96,8 @@ def save_weights(
     config = {
         "format": FORMAT,
         "architecture": type(network).__name__,
-        "network": network_config(network),
+        "network": module_config(network),
+        "codec": module_config(codec),
         "space_hash": space_hash,
         "weights_hash": weights_hash,
         "files": files,
@@ -117,21 +136,37 @@ def load_weights(
         what = f"the weights have hash {found[:12]}, not {weights_hash[:12]}"
         raise ModelError(what, where=where, fix="Point to the version that is meant (adloom models list)")
     try:
-        network = SceneNetwork(**config["network"])
+        network, codec = SceneNetwork(**config["network"]), SceneCodec(**config["codec"])
         tensors: dict[str, Tensor] = {}
         for file in config["files"]:
             tensors |= load_file(folder / file)
-        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        for name, module in (("network", network), ("codec", codec)):
+            module.load_state_dict({key: tensor.float() for key, tensor in _part(tensors, name).items()})
+        prior = LookPrior(**{name: tensor.numpy() for name, tensor in _part(tensors, "prior").items()})
+        sketchbook = Sketchbook(**{name: tensor.numpy() for name, tensor in _part(tensors, "sketchbook").items()})
     except (SafetensorError, RuntimeError, ValueError, TypeError) as error:
         what = f"the weights do not fit the network that config.json describes ({str(error).splitlines()[0]})"
         raise ModelError(what, where=where, fix="Restore the folder from a good copy") from error
-    return Generator(network.eval().to(device), found, config["space_hash"], config["made_from"])
+    return Generator(
+        network.eval().to(device),
+        codec.eval().to(device),
+        prior,
+        sketchbook,
+        found,
+        config["space_hash"],
+        config["made_from"],
+    )
 
 
-def network_config(network: SceneNetwork) -> dict[str, Any]:
-    """The arguments that build this network again."""
-    config = {name: value for name, value in dict(network.config).items() if not name.startswith("_")}
-    return {**config, "channels": list(config["channels"])}
+def module_config(module: SceneNetwork | SceneCodec) -> dict[str, Any]:
+    """The arguments that build this module again."""
+    config = {name: value for name, value in dict(module.config).items() if not name.startswith("_")}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
+
+
+def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of one part, without its name in front."""
+    return {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -152,7 +187,7 @@ def _config(folder: Path) -> dict[str, Any]:
         if not isinstance(config, dict) or config.get(name) != value:
             found = config.get(name) if isinstance(config, dict) else None
             raise ModelError(f"{name} is {found!r}, not {value!r}", where=where, fix=_TRAIN)
-    missing = [n for n in ("network", "space_hash", "weights_hash", "files", "made_from") if n not in config]
+    missing = [n for n in ("network", "codec", "space_hash", "weights_hash", "files", "made_from") if n not in config]
     if missing:
         raise ModelError(f"config.json lacks {', '.join(missing)}", where=where, fix="Restore it from a good copy")
     wrong = [name for name in config["files"] if Path(name).name != name or not name.endswith(".safetensors")]

@@ -174,6 +174,6 @@ def test_explain_and_drift_and_a_refit_on_the_command_line(job: Job, tmp_path: P
 def test_a_refit_names_the_generators_that_no_longer_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["train", "space", "--runs", str(tmp_path / "runs"), "--models", str(tmp_path / "models")]) == 0
     said = capsys.readouterr().out
-    assert "generator 3129347eb816" in said
+    assert "generator 2cb1494414ab" in said
     assert "adloom train generator" in said
     assert "nearest neighbours" in said

@@ -28,8 +28,8 @@ from flows.job import Job, database_of, job_of
 from flows.learn_reviews import learn
 from flows.open_reviews import hashed_creatives, open_log
 from flows.redraw_creatives import draw_again, redraw
+from generators.look import picture_looks
 from generators.scorer import Reviewed
-from generators.taste import picture_features
 from review.ad_sheets import from_csv
 from review.archive import read_archive
 from review.decisions import DecisionLog, Said
@@ -65,7 +65,7 @@ def passed(job: Job, count: int, *, sensitive: bool = False) -> list[str]:
 def scene_features(job: Job) -> pl.DataFrame:
     rows = run_creatives(job.run)
     scenes = np.stack([np.asarray(Image.open(job.run / name).convert("RGB"), np.uint8) for name in rows["scene"]])
-    return rows.with_columns(lightness=pl.Series(picture_features(scenes)[:, 0]))
+    return rows.with_columns(lightness=pl.Series(picture_looks(scenes)[:, 0]))
 
 
 def test_a_run_says_what_it_was_made_from(job: Job, tmp_path: Path) -> None:

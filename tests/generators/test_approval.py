@@ -12,12 +12,12 @@ from sklearn.linear_model import LogisticRegression
 
 from contracts.errors import ModelError
 from generators.approval import FILE, TERMS, Approval, Verdicts, fit_approval, preferences_of, sigmoid
-from generators.taste import PICTURE_FEATURES
+from generators.look import LOOK
 
-F = len(PICTURE_FEATURES)
+F = len(LOOK)
 NONE = np.array([], np.int64)
 LIKES = np.zeros(len(TERMS))
-LIKES[[0, PICTURE_FEATURES.index("busyness"), F]] = 1.2, -0.8, -0.7  # light, calm, and not too light
+LIKES[[0, LOOK.index("busyness"), F]] = 1.2, -0.8, -0.7  # light, calm, and not too light
 
 
 def phi(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

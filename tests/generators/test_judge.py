@@ -10,7 +10,7 @@ import pytest
 from contracts.errors import ModelError
 from generators.examples import Examples
 from generators.judge import Judge, fit_judge, of_judge
-from generators.taste import picture_features
+from generators.look import picture_looks
 
 S, D, USERS, PICTURES = 16, 3, 300, 8
 
@@ -35,7 +35,7 @@ def examples(seed: int = 0, rows: int = 4_000, pull: float = 1.5) -> tuple[Examp
 
 def gain(judge: Judge, made: Examples, user: np.ndarray) -> np.ndarray:
     """(1 + B,) what the lightest picture of the first concept gains over its darkest one, for a user."""
-    chances = judge.chances(user[None], 0, made.concept_vectors[0], picture_features(made.pictures[[6, 0]]))
+    chances = judge.chances(user[None], 0, made.concept_vectors[0], picture_looks(made.pictures[[6, 0]]))
     return chances[:, 0, 0] - chances[:, 0, 1]
 
 
@@ -48,7 +48,7 @@ def test_half_of_all_users_are_the_judge_s_and_stay_so() -> None:
 
 def test_the_judge_finds_a_planted_taste() -> None:
     made, people = examples()
-    judge = fit_judge(made, picture_features(made.pictures), people, seed=1, resamples=20)
+    judge = fit_judge(made, picture_looks(made.pictures), people, seed=1, resamples=20)
     for sign in (1, -1):
         user = np.array([1.5 * sign, 0, 0], np.float32)
         assert (sign * gain(judge, made, user) > 0.1).all()
@@ -60,7 +60,7 @@ def test_a_judge_taught_by_few_doubts_itself_more() -> None:
         mine = people < users
         few = replace(made, impression_picture=made.impression_picture[mine],
                       impression_user=made.impression_user[mine], clicked=made.clicked[mine])  # fmt: skip
-        judge = fit_judge(few, picture_features(few.pictures), people[mine], seed=1, resamples=60)
+        judge = fit_judge(few, picture_looks(few.pictures), people[mine], seed=1, resamples=60)
         return float(gain(judge, made, np.array([1.0, 0, 0], np.float32))[1:].std())
 
     assert doubt(40) > 1.5 * doubt(300)
@@ -71,7 +71,7 @@ def test_the_doubt_is_that_of_judges_who_asked_other_people() -> None:
     user, opinions = np.array([1.0, 0, 0], np.float32), []
     for seed in range(10):
         made, people = examples(seed)
-        judge = fit_judge(made, picture_features(made.pictures), people, seed=1, resamples=100)
+        judge = fit_judge(made, picture_looks(made.pictures), people, seed=1, resamples=100)
         opinions.append(gain(judge, made, user))
     between = float(np.std([one[0] for one in opinions], ddof=1))
     within = float(np.mean([one[1:].std(ddof=1) for one in opinions]))
@@ -80,7 +80,7 @@ def test_the_doubt_is_that_of_judges_who_asked_other_people() -> None:
 
 def test_the_first_opinion_is_of_everybody_and_the_same_seed_repeats() -> None:
     made, people = examples(rows=2000)
-    features = picture_features(made.pictures)
+    features = picture_looks(made.pictures)
     one, again = (fit_judge(made, features, people, seed=3, resamples=2) for _ in range(2))
     user = made.user_vectors[:1]
     assert (gain(one, made, user[0]) == gain(again, made, user[0])).all()
@@ -91,4 +91,4 @@ def test_the_first_opinion_is_of_everybody_and_the_same_seed_repeats() -> None:
 def test_too_few_clicks_teach_nobody() -> None:
     made, people = examples(rows=2000)
     with pytest.raises(ModelError, match="teach no judge"):
-        fit_judge(replace(made, clicked=np.zeros_like(made.clicked)), picture_features(made.pictures), people, seed=1)
+        fit_judge(replace(made, clicked=np.zeros_like(made.clicked)), picture_looks(made.pictures), people, seed=1)

@@ -13,12 +13,12 @@ from generators.contrast import make_legible
 from generators.gate import Gate
 from generators.knobs import Knobs, knobs_for, product_lightness, turned, wish
 from generators.layout import LAYOUTS, with_product
+from generators.look import LOOK, picture_looks
 from generators.products import PixelBox
 from generators.studio import Order, finish
-from generators.taste import PICTURE_FEATURES, picture_features
 from generators.wording import Copy
 
-SCALE = np.full(len(PICTURE_FEATURES), 0.1, np.float32)
+SCALE = np.full(len(LOOK), 0.1, np.float32)
 
 
 def order(**changes: object) -> Order:
@@ -37,7 +37,7 @@ def scenes(*colours: tuple[int, int, int]) -> np.ndarray:
 
 
 def liked(knobs: Knobs, candidates: np.ndarray, rejected: tuple[int, int, int], **more: object) -> int:
-    return int(wish(knobs, candidates, picture_features(scenes(rejected))[0], scale=SCALE, **more).argmax())  # type: ignore[arg-type]
+    return int(wish(knobs, candidates, picture_looks(scenes(rejected))[0], scale=SCALE, **more).argmax())  # type: ignore[arg-type]
 
 
 def test_every_reason_has_its_knob_and_no_two_but_other_none() -> None:
@@ -69,7 +69,7 @@ def test_off_brand_is_answered_by_the_brands_hue() -> None:
 
 def test_a_duplicate_is_answered_by_what_is_far_from_it_and_from_its_siblings() -> None:
     candidates = scenes((100, 100, 100), (230, 230, 230), (20, 20, 20))
-    siblings = picture_features(scenes((225, 225, 225)))
+    siblings = picture_looks(scenes((225, 225, 225)))
     assert liked(knobs_for([Reason.DUPLICATE]), candidates, (105, 105, 105), avoid=siblings) == 2
 
 

@@ -12,25 +12,15 @@ import pytest
 import torch
 
 from contracts.errors import ModelError
+from generators.diffusion import DiffusionPainter
 from generators.layout import DEFAULT_BOX
 from generators.painters import Painter, SceneRequest
 from generators.products import fit_product
+from generators.taste import Taste
+from generators.weights import Generator
 from tests.generators.tiny_checkpoints import KINDS, Kind, tiny_checkpoint
 
 D = 5
-
-
-def diffusion(_: Path) -> Painter:
-    from generators.diffusion import DiffusionPainter
-    from generators.network import SceneNetwork
-    from generators.weights import Generator
-
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        shape = {"patch": 2, "channels": (32, 32), "token_width": 32, "refine": 4}
-        made = SceneNetwork(dimensions=D, side=32, **shape).eval()
-        torch.nn.init.normal_(made.unet.conv_out.weight, std=0.1)
-    return DiffusionPainter(Generator(made, "weights", "space", {}), steps=2, guidance=2.0)
 
 
 def stable_diffusion(kind: Kind) -> Callable[[Path], Painter]:
@@ -56,13 +46,19 @@ def stable_diffusion(kind: Kind) -> Callable[[Path], Painter]:
 
 
 WAYS: dict[str, Callable[[Path], Painter]] = {
-    "diffusion": diffusion,
     **{f"stable-diffusion {kind}": stable_diffusion(kind) for kind in KINDS},
 }
 
 
-@pytest.fixture(scope="module", params=WAYS)
-def painter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Painter:
+@pytest.fixture(scope="module", params=["diffusion", *WAYS])
+def painter(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_generator: Callable[[], Generator],
+    tiny_taste: Taste,
+) -> Painter:
+    if request.param == "diffusion":
+        return DiffusionPainter(tiny_generator(), tiny_taste, steps=2, guidance=2.0, fidelity=4.0)
     return WAYS[request.param](tmp_path_factory.mktemp("way"))
 
 
@@ -143,8 +139,6 @@ def test_nobody_in_particular_can_be_painted_for_alone(painter: Painter) -> None
 
 
 def test_a_vector_that_is_not_finite_is_refused(painter: Painter) -> None:
-    if type(painter).__name__ == "DiffusionPainter":
-        pytest.xfail("diffusion does not look at its vectors yet")
     for value in (np.nan, np.inf):
         user = np.full(D, 0.1, np.float32)
         user[2] = value

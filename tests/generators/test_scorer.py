@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from generators.approval import TERMS, Approval, Verdicts, fit_approval
+from generators.look import picture_looks
 from generators.scorer import Reviewed, Scorer
 from generators.studio import Order
-from generators.taste import Taste, picture_features
+from generators.taste import Taste
 from generators.tilt import fit_tilt
 from generators.variety import Looks, thumbnails
 from generators.wording import Copy
@@ -29,8 +30,8 @@ def scenes(count: int, seed: int) -> np.ndarray:
 def reviewed() -> Reviewed:
     """Reviewers who approve light scenes."""
     pictures = scenes(200, 0)
-    features = picture_features(pictures)
-    centre, scale = features.mean(axis=0), features.std(axis=0)
+    features = picture_looks(pictures)
+    centre, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
     every = np.arange(200)
     verdicts = Verdicts(features, np.zeros(200, np.int64), every, np.zeros(200, np.int64), features[:, 0] > centre[0],
                         every[:0], every[:0])  # fmt: skip
@@ -44,7 +45,7 @@ def test_what_reviewers_approve_comes_up_more_often_and_the_rest_still_does(revi
     for number in range(200):
         candidates = scenes(6, 100 + number)
         kept = int(Scorer(None, reviewed)(replace(ORDER, seed=number), candidates).argmax())
-        light.append(picture_features(candidates)[kept, 0] > reviewed.approval.centre[0])
+        light.append(picture_looks(candidates)[kept, 0] > reviewed.approval.centre[0])
     assert 0.75 < np.mean(light) < 1
 
 
@@ -58,7 +59,7 @@ def test_without_reviewers_it_is_the_appeal_alone() -> None:
     taste = Taste(np.zeros(F, np.float32), np.ones(F, np.float32), np.eye(F, dtype=np.float32)[0], np.zeros((F, 2), np.float32),
                   np.zeros(F, np.float32), np.zeros(2, np.float32), "s")  # fmt: skip
     candidates = scenes(6, 5)
-    assert Scorer(taste, None)(ORDER, candidates).argmax() == picture_features(candidates)[:, 0].argmax()
+    assert Scorer(taste, None)(ORDER, candidates).argmax() == picture_looks(candidates)[:, 0].argmax()
     assert not Scorer(None, None).knows_anything
 
 

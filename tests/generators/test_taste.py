@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import sources.colour
 from contracts.errors import ModelError
 from generators.cohorts import group_users, rank_renders
-from generators.taste import PICTURE_FEATURES, Taste, fit_taste, picture_features
+from generators.look import picture_looks
+from generators.taste import Taste, fit_taste
 
 
 def planted(seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -36,7 +36,7 @@ def planted(seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
 @pytest.fixture(scope="module")
 def taste() -> tuple[Taste, dict[str, np.ndarray], np.ndarray]:
     log, pictures = planted()
-    return fit_taste(picture_features(pictures), **log, space_hash="s"), log, pictures  # type: ignore[arg-type]
+    return fit_taste(picture_looks(pictures), **log, space_hash="s"), log, pictures  # type: ignore[arg-type]
 
 
 def test_a_planted_taste_is_found(taste: tuple[Taste, dict[str, np.ndarray], np.ndarray]) -> None:
@@ -44,16 +44,16 @@ def test_a_planted_taste_is_found(taste: tuple[Taste, dict[str, np.ndarray], np.
     fresh = np.random.default_rng(9).normal(size=(500, 6)).astype(np.float32)
     pictures = np.stack([np.full((16, 16, 3), 40), np.full((16, 16, 3), 215)]).astype(np.uint8)
     pictures = np.clip(pictures + np.random.default_rng(1).normal(0, 8, pictures.shape), 0, 255).astype(np.uint8)
-    appeal = fitted.appeal(fresh, picture_features(pictures))
+    appeal = fitted.appeal(fresh, picture_looks(pictures))
     assert np.corrcoef(appeal[:, 1] - appeal[:, 0], fresh[:, 0])[0, 1] > 0.9
 
 
 def test_clicks_that_follow_nothing_teach_no_taste() -> None:
     log, pictures = planted()
     log["clicked"] = np.random.default_rng(3).permutation(log["clicked"])
-    noise = fit_taste(picture_features(pictures), **log, space_hash="s")  # type: ignore[arg-type]
+    noise = fit_taste(picture_looks(pictures), **log, space_hash="s")  # type: ignore[arg-type]
     log, _ = planted()
-    real = fit_taste(picture_features(pictures), **log, space_hash="s")  # type: ignore[arg-type]
+    real = fit_taste(picture_looks(pictures), **log, space_hash="s")  # type: ignore[arg-type]
     users = log["user_vectors"]
     assert noise.leanings(users).std() < 0.4 * real.leanings(users).std()
 
@@ -85,24 +85,6 @@ def test_the_expected_gain_is_the_closed_form_of_the_best_look(
 
     expected = utility((fitted.common + group) / stiff) - utility(fitted.common / stiff)
     assert np.allclose(fitted.gain(lean, group), expected, atol=1e-3)
-
-
-def test_features_are_named() -> None:
-    assert picture_features(np.zeros((2, 16, 16, 3), np.uint8)).shape == (2, len(PICTURE_FEATURES))
-
-
-def test_features_are_what_a_second_way_to_cielab_says() -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    lab = sources.colour.srgb_to_lab(pictures / 255)
-    means = [lab[..., 0], lab[..., 1], lab[..., 2], np.hypot(lab[..., 1], lab[..., 2])]
-    expected = np.stack([plane.mean((1, 2)) / 100 for plane in means], axis=1)
-    assert np.allclose(picture_features(pictures)[:, :4], expected, atol=1e-4)
-
-
-def test_the_same_picture_has_the_same_features_at_any_size() -> None:
-    small = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    large = small.repeat(3, axis=1).repeat(3, axis=2)
-    assert np.allclose(picture_features(small), picture_features(large), atol=1e-4)
 
 
 @settings(max_examples=30, deadline=None)

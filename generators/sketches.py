@@ -1,0 +1,102 @@
+"""Turns logged scenes into sketches, what is light and what is dark in them, and lends one to every picture that is painted.
+
+A sketch is the composition of a scene without its colours: the network paints over it in the colours, light and
+texture of a look, around a product of its own. So a small network that has seen a few thousand scenes draws straight
+edges and whole arches (conditions on structure: Zhang et al. 2023, arXiv 2302.05543; borrowed from stored pictures:
+Blattmann et al. 2022, arXiv 2204.11824). Where the logged product stood, a sketch has a hole, which the network fills.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Bytes = npt.NDArray[np.uint8]
+
+CELL = 8
+"""Pixels of a sketch per latent cell, along each side."""
+
+CHANNELS = CELL**2 + 1
+"""Numbers of a cell: its pixels, and the share of it that is hole."""
+
+_LUMA = (0.2126, 0.7152, 0.0722)
+_FLOOR = 0.04  # of the standard deviation, so that a flat scene has a flat sketch
+_STEP = 1 / 80  # between two levels of a stored sketch; 0 is level 128, and level 0 is a hole
+_WIDEN = 17  # pixels; a logged product is taken out with this much around it, its shadow included
+_CHOICE = 24  # sketches that suit a product best, of which one is lent
+
+
+def holes_around(masks: Tensor) -> Tensor:
+    """(B, 1, S, S) masks of logged products in {0, 1}, widened to what they hide and shade."""
+    return functional.max_pool2d(masks, _WIDEN, 1, _WIDEN // 2)
+
+
+def sketch_scenes(scenes: Tensor, holes: Tensor) -> Tensor:
+    """Lightness of scenes less its mean, in standard deviations up to 2, and 0 in the holes.
+
+    Args:
+        scenes: (B, 3, S, S) in [-1, 1].
+        holes: (B, 1, S, S) in {0, 1}.
+
+    Returns:
+        (B, 1, S, S).
+    """
+    light = (scenes * torch.tensor(_LUMA, device=scenes.device)[:, None, None]).sum(1, keepdim=True)
+    known = 1 - holes
+    count = known.sum((2, 3), keepdim=True).clamp(min=1)
+    centred = light - (light * known).sum((2, 3), keepdim=True) / count
+    spread = ((centred.square() * known).sum((2, 3), keepdim=True) / count).sqrt()
+    return (centred / (spread + _FLOOR)).clamp(-2, 2) / 2 * known
+
+
+def sketch_cells(sketches: Tensor, holes: Tensor) -> Tensor:
+    """Sketches and holes (B, 1, S, S) as cells of a latent grid, (B, CHANNELS, S / 8, S / 8)."""
+    return torch.cat(
+        [functional.pixel_unshuffle(sketches * (1 - holes), CELL), functional.avg_pool2d(holes, CELL)], dim=1
+    )
+
+
+def no_sketch(rows: int, side: int) -> tuple[Tensor, Tensor]:
+    """Sketches and holes (B, 1, S, S) that say nothing: all hole."""
+    return torch.zeros(rows, 1, side, side), torch.ones(rows, 1, side, side)
+
+
+def to_levels(sketches: Tensor) -> Tensor:
+    """Sketches in [-1, 1] as uint8, to be stored."""
+    return (sketches / _STEP + 128).round().clamp(1, 255).to(torch.uint8)
+
+
+def from_levels(levels: Tensor) -> Tensor:
+    """Stored sketches as float32."""
+    return (levels.float() - 128) * _STEP
+
+
+@dataclass(frozen=True, eq=False)
+class Sketchbook:
+    """Sketches that pictures are painted over.
+
+    Attributes:
+        levels: uint8 (K, S, S) as `to_levels` makes them, and 0 in the holes.
+    """
+
+    levels: Bytes
+
+    def lend(self, mask: npt.NDArray[np.float32], random: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """A sketch and its hole (1, S, S), by lot among those whose hole this product hides best, mirrored or not.
+
+        Args:
+            mask: (S, S), above 0 where the product stands.
+            random: the lot.
+        """
+        if not len(self.levels):
+            return tuple(part[0] for part in no_sketch(1, mask.shape[0]))  # type: ignore[return-value]
+        both = np.concatenate([self.levels, self.levels[..., ::-1]])
+        bare = ((both == 0) & ~(mask > 0)).sum((1, 2))
+        chosen = np.argsort(bare, kind="stable")[: 2 * _CHOICE][random.integers(min(2 * _CHOICE, len(both)))]
+        levels = torch.from_numpy(both[chosen])[None]
+        return from_levels(levels), (levels == 0).float()
