@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,12 +83,23 @@ class Day:
     ) -> Iterator[pl.DataFrame]:
         """Scores of pairs (user_id, at, concept_id; sorted), of some users at a time; with a cascade of those it keeps.
 
+        As many parts are in the making as the ranker has threads: what one part does on a single core, another fills.
+
         Args:
             vectors: (n, D) user embeddings, one for each run of equal (user_id, at).
         """
-        for low, high, part in chunks(pairs):
+
+        def scored(low: int, high: int, part: pl.DataFrame) -> pl.DataFrame:
             kept = part if cascade is None else cascade.cut(part, self.placed["concept_id"], vectors[low:high])
-            yield ranker.scores(self.rows(kept))
+            return ranker.scores(self.rows(kept))
+
+        waiting: deque[Future[pl.DataFrame]] = deque()
+        with ThreadPoolExecutor(ranker.threads) as pool:
+            for chunk in chunks(pairs):
+                waiting.append(pool.submit(scored, *chunk))
+                if len(waiting) > ranker.threads:
+                    yield waiting.popleft().result()
+            yield from (one.result() for one in waiting)
 
     def learn_cascade(
         self, ranker: Ranker, pairs: pl.DataFrame, vectors: npt.NDArray[np.floating], settings: Settings

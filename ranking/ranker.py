@@ -60,7 +60,7 @@ class Ranker:
         values = matrix(table, self.features)
         if not len(values):
             return np.empty(0, dtype=np.float64)
-        return self._scorer(values, self._threads)
+        return self._scorer(values, self.threads)
 
     def contributions(self, table: pl.DataFrame) -> Floats:
         """What each feature adds to each raw score, (rows, features + 1): SHAP values of the trees, the base value last.
@@ -73,7 +73,7 @@ class Ranker:
         values = matrix(table, self.features)
         if not len(values):
             return np.empty((0, len(self.features) + 1), dtype=np.float64)
-        return np.asarray(self._booster.predict(values, pred_contrib=True, num_threads=self._threads), dtype=np.float64)
+        return np.asarray(self._booster.predict(values, pred_contrib=True, num_threads=self.threads), dtype=np.float64)
 
     def log_odds(self, score: npt.ArrayLike, slot: npt.ArrayLike = 0) -> Floats:
         """Calibrated log-odds of a click at `slot`, rising with the score (constant in the fallback)."""
@@ -90,7 +90,8 @@ class Ranker:
         return table.select(keys).with_columns(score=score, click_chance=self.click_chance(score))
 
     @property
-    def _threads(self) -> int:
+    def threads(self) -> int:
+        """Threads to score on, those that it was trained on."""
         return int(self.meta.get("settings", {}).get("threads", 1))
 
     @property
