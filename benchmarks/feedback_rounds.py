@@ -5,7 +5,7 @@
 Every concept of the planted world (simulated) has a pool of scenes around its product: drawn by the world's own laws of pictures, or, with
 --paint, by the shipped network from seeds alone. In each round every concept has a few orders; for each, six of its
 scenes are drawn at random as candidates and one is kept, as the product does it (generators/scorer.py). Two simulated reviewers
-decide on the kept ones; all decisions so far are learned from (generators/approval.py, and flows/learn_reviews.py: tilt_within and
+decide on the kept ones; all decisions so far are learned from (generators/taste/approval.py, and flows/learn_reviews.py: tilt_within and
 its bounds from the settings), and the next round is kept by what was learned. The reviewers' taste is an ideal point in
 the planted world's own look (CIELAB lightness, warmth, redness, chroma, busyness; sources/look.py), which no part of the product
 reads; one reviewer is stricter, and both are wrong at times. A round's figures, each of the first round's where it says so:
@@ -35,17 +35,17 @@ from contracts.settings import LearningSettings
 from flows.choose_models import any_generator
 from flows.job import MODELS
 from flows.learn_reviews import tilt_within
-from generators.approval import Verdicts, cross_checked, fit_approval, sigmoid
-from generators.diffusion import DiffusionPainter
 from generators.layout import DEFAULT_BOX
-from generators.look import picture_looks
-from generators.painters import SceneRequest
+from generators.painting.diffusion import DiffusionPainter
+from generators.painting.painters import SceneRequest
+from generators.painting.weights import load_weights
 from generators.products import load_product, place_product
 from generators.scorer import Reviewed, Scorer
 from generators.studio import Order
-from generators.variety import Looks, distances, spread, thumbnails
-from generators.weights import load_weights
-from generators.wording import Copy
+from generators.taste.approval import Verdicts, cross_checked, fit_approval, sigmoid
+from generators.taste.look import picture_looks
+from generators.taste.variety import Looks, distances, spread, thumbnails
+from generators.typesetting.wording import Copy
 from sources.campaigns import planted_concepts
 from sources.look import look
 from sources.scenes import draw_scene, sample_style

@@ -10,7 +10,7 @@ from typing import Any
 from contracts.store import write_json
 from flows.admit_rows import admit
 from flows.job import Job, Stage
-from generators.brand_kits import load_brands
+from generators.typesetting.brand_kits import load_brands
 from sources.outcome import Intake
 
 

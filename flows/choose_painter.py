@@ -11,12 +11,12 @@ from contracts.settings import StableDiffusionSettings
 from flows.choose_models import find_adapter
 from flows.console import complain
 from flows.job import Job
-from generators.frugal import FrugalPainter
 from generators.knobs import Knobs
-from generators.painters import Painter
+from generators.painting.frugal import FrugalPainter
+from generators.painting.painters import Painter
 
 if TYPE_CHECKING:
-    from generators.pretrained import Pretrained
+    from generators.painting.pretrained import Pretrained
 
 
 def painter_of(job: Job, generator: Path, space_hash: str | None, knobs: Knobs | None = None) -> Painter:
@@ -35,9 +35,9 @@ def painter_of(job: Job, generator: Path, space_hash: str | None, knobs: Knobs |
     turned = knobs or Knobs()
     if job.settings.generators.way == "stable-diffusion":
         return _stable_diffusion(job, space_hash, turned)
-    from generators.diffusion import ROWS_AT_ONCE, DiffusionPainter  # noqa: PLC0415 - one way is enough to load
-    from generators.taste import Taste  # noqa: PLC0415
-    from generators.weights import load_weights  # noqa: PLC0415
+    from generators.painting.diffusion import ROWS_AT_ONCE, DiffusionPainter  # noqa: PLC0415 - one way is enough to load
+    from generators.painting.weights import load_weights  # noqa: PLC0415
+    from generators.taste.taste import Taste  # noqa: PLC0415
 
     known = job.settings.generators
     painter = DiffusionPainter(
@@ -59,7 +59,7 @@ def device_of(job: Job) -> str:
 
 def load_checkpoint(job: Job, *, device: str) -> Pretrained:
     """The checkpoint that the settings name. Raises SettingsError where they name none, ModelError where it is unfit."""
-    from generators.pretrained import load_pretrained  # noqa: PLC0415 - slow to import
+    from generators.painting.pretrained import load_pretrained  # noqa: PLC0415 - slow to import
 
     known = job.settings.stable_diffusion
     return load_pretrained(
@@ -79,7 +79,7 @@ def painter_key(job: Job) -> dict[str, str]:
     """What is drawn with from outside the run, by hash."""
     if job.settings.generators.way != "stable-diffusion":
         return {}
-    from generators.pretrained import checkpoint_hash, find_checkpoint  # noqa: PLC0415 - slow to import
+    from generators.painting.pretrained import checkpoint_hash, find_checkpoint  # noqa: PLC0415 - slow to import
 
     found = find_adapter(job.models, _space_of(job))
     checkpoint = find_checkpoint(checkpoint_of(job.settings.stable_diffusion))
@@ -89,7 +89,7 @@ def painter_key(job: Job) -> dict[str, str]:
 def look_for_checkpoint(job: Job) -> None:
     """Finds, or fetches, the checkpoint before anything is computed. Raises SettingsError or ModelError."""
     if job.settings.generators.way == "stable-diffusion":
-        from generators.pretrained import find_checkpoint  # noqa: PLC0415 - slow to import
+        from generators.painting.pretrained import find_checkpoint  # noqa: PLC0415 - slow to import
 
         find_checkpoint(checkpoint_of(job.settings.stable_diffusion))
 
@@ -99,8 +99,8 @@ def _space_of(job: Job) -> str:
 
 
 def _stable_diffusion(job: Job, space_hash: str | None, knobs: Knobs) -> Painter:
-    from generators.adapter import load_adapter  # noqa: PLC0415 - slow to import
-    from generators.stable_diffusion import StableDiffusionPainter, Wish  # noqa: PLC0415
+    from generators.painting.adapter import load_adapter  # noqa: PLC0415 - slow to import
+    from generators.painting.stable_diffusion import StableDiffusionPainter, Wish  # noqa: PLC0415
 
     known = job.settings.stable_diffusion
     adapter = None

@@ -23,19 +23,19 @@ from flows.choose_models import any_generator
 from flows.choose_painter import painter_key, painter_of
 from flows.gather_audience import Audience, describe_cohorts, gather
 from flows.job import Job, Stage
-from generators.brand import Brand
-from generators.brand_kits import load_brands
-from generators.gate import Gate
+from generators.checking.gate import Gate
 from generators.knobs import Knobs
 from generators.layout import LAYOUTS, SQUARE
-from generators.painters import Painter
+from generators.painting.painters import Painter
 from generators.products import load_product
 from generators.renditions import renditions_of
 from generators.scorer import Reviewed, Scorer
 from generators.studio import Appeal, Finished, Order, make
-from generators.taste import Taste
-from generators.typesetter import check_copy
-from generators.wording import Copy
+from generators.taste.taste import Taste
+from generators.typesetting.brand import Brand
+from generators.typesetting.brand_kits import load_brands
+from generators.typesetting.typesetter import check_copy
+from generators.typesetting.wording import Copy
 
 Floats = npt.NDArray[np.float32]
 SET_ASIDE = "set_aside.json"

@@ -11,8 +11,8 @@ import polars as pl
 
 from contracts.tables import EVERYONE
 from flows.job import Job
-from generators.cohorts import group_users, rank_renders
-from generators.taste import Taste
+from generators.taste.cohorts import group_users, rank_renders
+from generators.taste.taste import Taste
 
 Floats = npt.NDArray[np.float32]
 WORDS = 3

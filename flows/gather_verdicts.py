@@ -12,10 +12,10 @@ from PIL import Image, UnidentifiedImageError
 
 from contracts.decisions import Kind
 from flows.open_reviews import hashed_creatives
-from generators.approval import Verdicts, preferences_of
-from generators.look import LOOK
-from generators.painters import scene_looks
+from generators.painting.painters import scene_looks
 from generators.products import Pixels
+from generators.taste.approval import Verdicts, preferences_of
+from generators.taste.look import LOOK
 from review.tiers import AUTO
 
 JUDGED = "judged.parquet"

@@ -14,8 +14,8 @@ from contracts.errors import RunError
 from contracts.settings import LearningSettings, Settings, parse_settings
 from contracts.store import RunStore, StageKey, digest_of, file_hash, write_json
 from flows.find_key import find_key
-from generators.brand_kits import BRAND_FOLDER
-from generators.brand_kits import FILE as BRANDS_FILE
+from generators.typesetting.brand_kits import BRAND_FOLDER
+from generators.typesetting.brand_kits import FILE as BRANDS_FILE
 from sources.inventory import locate
 from sources.mapping import FILE as MAPPING_FILE
 from sources.pseudonyms import Pseudonyms

@@ -17,10 +17,10 @@ from flows.job import Job
 from flows.prepare_examples import Prepared, prepare_examples
 from flows.train_generator import SIDE
 from flows.value_pictures import Worth, picture_values, scene
-from generators.judge import Judge, fit_judge
-from generators.look import picture_looks
-from generators.painters import scene_looks
+from generators.painting.painters import scene_looks
 from generators.products import load_product
+from generators.taste.judge import Judge, fit_judge
+from generators.taste.look import picture_looks
 
 Floats = npt.NDArray[np.float32]
 

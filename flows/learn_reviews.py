@@ -22,12 +22,12 @@ from flows.gather_verdicts import JUDGED, Gathered, gather_verdicts, looks_of
 from flows.job import Job
 from flows.rebuild_orders import OrderBook
 from flows.sum_up_round import FACTS, rounds_of, sum_up_round
-from generators.approval import FILE as APPROVAL_FILE
-from generators.approval import Approval, cross_checked, fit_approval
-from generators.painters import scene_looks
-from generators.tilt import FILE as TILT_FILE
-from generators.tilt import Tilt, fit_tilt
-from generators.variety import Looks, distances, thumbnails
+from generators.painting.painters import scene_looks
+from generators.taste.approval import FILE as APPROVAL_FILE
+from generators.taste.approval import Approval, cross_checked, fit_approval
+from generators.taste.tilt import FILE as TILT_FILE
+from generators.taste.tilt import Tilt, fit_tilt
+from generators.taste.variety import Looks, distances, thumbnails
 
 _TRIES = 4  # bounds tried, each half as far from 1 as the one before
 

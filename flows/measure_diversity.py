@@ -12,7 +12,7 @@ from PIL import Image
 
 from contracts.settings import CheckSettings
 from contracts.tables import GENERAL_COHORT
-from generators.likeness import colours_of, distances
+from generators.checking.likeness import colours_of, distances
 
 FILE = "diversity.json"
 """In the folder of the stage: `audiences` (one a cohort) and `users` (all of them together)."""

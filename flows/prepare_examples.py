@@ -18,8 +18,8 @@ from features.space import Space
 from flows.build_features import browsing_settings
 from flows.refit_space import welcomed
 from generators.examples import Examples
-from generators.judge import of_judge
 from generators.products import ProductBox, load_product, product_mask
+from generators.taste.judge import of_judge
 
 Bytes = npt.NDArray[np.uint8]
 

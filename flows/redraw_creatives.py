@@ -25,9 +25,9 @@ from flows.draw_creatives import checks_of, checks_table, creative_rows, keep, r
 from flows.job import Job, job_of
 from flows.rebuild_orders import OrderBook
 from flows.run_batch import quieten_prefect
-from generators.gate import Gate
+from generators.checking.gate import Gate
 from generators.knobs import Knobs, knobs_for, product_lightness, turned, wish
-from generators.painters import frame_product, scene_looks
+from generators.painting.painters import frame_product, scene_looks
 from generators.scorer import Scorer
 from generators.studio import Order, make
 

@@ -14,7 +14,7 @@ from contracts.decisions import Kind
 from evaluation.review_rounds import ReviewRound
 from flows.gather_verdicts import counting
 from flows.open_reviews import hashed_creatives
-from generators.variety import spread, thumbnails
+from generators.taste.variety import spread, thumbnails
 
 FACTS = "learned.json"
 """In a learned version of a generator: what was learned, and the rounds so far."""

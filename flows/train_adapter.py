@@ -18,10 +18,10 @@ from flows.choose_painter import device_of, load_checkpoint
 from flows.job import Job
 from flows.prepare_examples import prepare_examples
 from flows.refit_space import choose_space
-from generators.adapter import save_adapter
-from generators.adapter_training import Course, teach_adapter
 from generators.examples import write_examples
-from generators.prompts import concept_prompt
+from generators.painting.adapter import save_adapter
+from generators.painting.prompts import concept_prompt
+from generators.training.adapter_training import Course, teach_adapter
 from sources.outcome import read_table
 
 MADE_BY = "adloom train adapter"

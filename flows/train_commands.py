@@ -79,7 +79,7 @@ def train_adapter(
     data: The data folder; the shipped sample when left out.
     """
     from flows.train_adapter import learn_adapter  # noqa: PLC0415 - slow to import
-    from generators.adapter_training import Course  # noqa: PLC0415 - slow to import
+    from generators.training.adapter_training import Course  # noqa: PLC0415 - slow to import
 
     settings = load_settings(config)
     course = Course(steps=steps, rows=rows, accumulate=accumulate, learning_rate=learning_rate, seed=settings.seed,

@@ -17,12 +17,12 @@ from features.space import Space
 from flows.choose_models import any_generator, find_generator, keep_version, made_here
 from flows.job import Job, Stage
 from flows.prepare_examples import Prepared, prepare_examples
-from generators.curriculum import Curriculum, teach
 from generators.examples import write_examples
-from generators.look import picture_looks
-from generators.taste import fit_taste
-from generators.training import Progress, Schedule
-from generators.weights import load_weights
+from generators.painting.weights import load_weights
+from generators.taste.look import picture_looks
+from generators.taste.taste import fit_taste
+from generators.training.curriculum import Curriculum, teach
+from generators.training.training import Progress, Schedule
 
 SIDE = 128
 """Side of the pictures that the network draws, pixels."""

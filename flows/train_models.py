@@ -12,8 +12,8 @@ from flows.job import Job
 from flows.prepare_examples import prepare_examples
 from flows.refit_space import choose_space, refit_space
 from flows.train_generator import SIDE, train_version
-from generators.curriculum import Curriculum
-from generators.training import Progress
+from generators.training.curriculum import Curriculum
+from generators.training.training import Progress
 from sources.outcome import read_table
 
 

@@ -17,9 +17,9 @@ from evaluation.comparison import FIELDS as COMPARISON_FIELDS
 from evaluation.schema import FIELDS
 from features.directions import directions_markdown
 from features.glossary import features_markdown
-from generators.brand_kits import BRAND_FOLDER, OTHERS, Kit
-from generators.brand_kits import FILE as BRANDS_FILE
-from generators.findings import CHECKS as PICTURE_CHECKS
+from generators.checking.findings import CHECKS as PICTURE_CHECKS
+from generators.typesetting.brand_kits import BRAND_FOLDER, OTHERS, Kit
+from generators.typesetting.brand_kits import FILE as BRANDS_FILE
 from sources.catalogue import CHECKS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from contracts.errors import DataError
 from contracts.seeds import stream
+from generators.pixels import to_float
 
 FORMAT = "adloom-examples-1"
 _REMAKE = "Write the training file again from the data folder"
@@ -211,13 +212,3 @@ def rows_of(examples: Examples, impressions: npt.NDArray[np.int64]) -> Batch:
         concept=torch.from_numpy(examples.concept_vectors[examples.picture_concept[picture]]),
         click=torch.from_numpy(examples.clicked[impressions].astype(np.int64) + 1),
     )
-
-
-def to_float(pixels: Tensor) -> Tensor:
-    """uint8 0..255 into float32 [-1, 1]."""
-    return pixels.float() / 127.5 - 1
-
-
-def to_bytes(pixels: Tensor) -> Tensor:
-    """float [-1, 1] into uint8 0..255, rounded and clipped; undoes `to_float` exactly."""
-    return ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -26,8 +26,8 @@ import numpy.typing as npt
 
 from contracts.decisions import Reason
 from contracts.seeds import seed_of
-from generators.look import LOOK, colour_look, picture_looks
 from generators.studio import Order
+from generators.taste.look import LOOK, colour_look, picture_looks
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from PIL import Image
 
 from contracts.errors import DataError
-from generators.checks import examine
-from generators.findings import Finding, failed
+from generators.checking.checks import examine
+from generators.checking.findings import Finding, failed
 from generators.layout import LAYOUTS, with_product
 from generators.studio import Finished
-from generators.typesetter import typeset
+from generators.typesetting.typesetter import typeset
 
 MOST_BYTES = 150 * 1024
 """Of a display ad's file: Google Ads and Display & Video 360 take no larger ones."""

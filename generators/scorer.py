@@ -2,7 +2,7 @@
 
     kept ~ exp( sharpness * appeal(user, f) + tilt(f) )
 
-over the candidates of an order: the painter's p0(f), times P(click | user, f)^sharpness, times q(f) / p0(f) of generators/tilt.py.
+over the candidates of an order: the painter's p0(f), times P(click | user, f)^sharpness, times q(f) / p0(f) of generators/taste/tilt.py.
 It is drawn, not maximised, so that what the tilt keeps of diversity is kept here too. Where nothing was learned from
 reviewers, the most appealing scene is kept.
 """
@@ -16,14 +16,14 @@ import numpy as np
 
 from contracts.seeds import stream
 from contracts.store import file_hash
-from generators.approval import Approval
-from generators.painters import Floats, scene_looks
+from generators.painting.painters import Floats, scene_looks
 from generators.products import Pixels
 from generators.studio import Order
-from generators.taste import Taste
-from generators.tilt import FILE as TILT_FILE
-from generators.tilt import Tilt
-from generators.variety import thumbnails
+from generators.taste.approval import Approval
+from generators.taste.taste import Taste
+from generators.taste.tilt import FILE as TILT_FILE
+from generators.taste.tilt import Tilt
+from generators.taste.variety import thumbnails
 
 
 @dataclass(frozen=True)

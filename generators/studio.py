@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from contracts.seeds import seed_of
-from generators.backdrop import Backdrop, prepare
-from generators.brand import Brand
-from generators.findings import CHECKS, Finding, failed
-from generators.gate import Gate
+from generators.checking.findings import CHECKS, Finding, failed
+from generators.checking.gate import Gate
 from generators.layout import SQUARE, with_product
-from generators.painters import Floats, Painter, SceneRequest
+from generators.painting.painters import Floats, Painter, SceneRequest
 from generators.products import Pixels
-from generators.typesetter import PLAIN, typeset
-from generators.wording import Copy
+from generators.typesetting.backdrop import Backdrop, prepare
+from generators.typesetting.brand import Brand
+from generators.typesetting.typesetter import PLAIN, typeset
+from generators.typesetting.wording import Copy
 
 Appeal = Callable[["Order", Pixels], Floats]
 """An order, and candidate scenes (N, S, S, 3) for it, into (N,) of which the largest is kept."""

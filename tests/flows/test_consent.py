@@ -15,7 +15,7 @@ from features.space import Space
 from flows.job import Job
 from flows.prepare_examples import Prepared
 from flows.train_models import learn_space
-from generators.training import TrainConfig
+from generators.training.training import TrainConfig
 from tests.flows.small_run import perform, small_settings
 
 SENSITIVE = "gaming"

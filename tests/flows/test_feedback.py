@@ -28,8 +28,8 @@ from flows.job import Job, database_of, job_of
 from flows.learn_reviews import learn
 from flows.open_reviews import hashed_creatives, open_log
 from flows.redraw_creatives import draw_again, redraw
-from generators.look import picture_looks
 from generators.scorer import Reviewed
+from generators.taste.look import picture_looks
 from review.ad_sheets import from_csv
 from review.archive import read_archive
 from review.decisions import DecisionLog, Said

@@ -41,7 +41,7 @@ def test_the_ground_floor_imports_nothing_heavy() -> None:
 def test_drawing_and_training_run_without_polars() -> None:
     code = (
         "import sys; sys.modules['polars'] = None; sys.modules['pandas'] = None\n"
-        "import generators.studio, generators.training, generators.taste, generators.cohorts; print('ok')"
+        "import generators.studio, generators.training.training, generators.taste.taste, generators.taste.cohorts; print('ok')"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.stdout.strip() == "ok", result.stderr

@@ -18,9 +18,9 @@ from flows.job import Job
 from flows.list_models import list_versions
 from flows.run_batch import STAGES, run_batch
 from flows.train_adapter import learn_adapter
-from generators.adapter import load_adapter
-from generators.adapter_training import Course
-from generators.painters import SceneRequest
+from generators.painting.adapter import load_adapter
+from generators.painting.painters import SceneRequest
+from generators.training.adapter_training import Course
 from sources.world import write_world
 from tests.generators.tiny_checkpoints import tiny_checkpoint
 

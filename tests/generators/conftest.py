@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from generators.codec import SceneCodec
 from generators.examples import Examples
-from generators.look import LOOK
-from generators.network import SceneNetwork
-from generators.prior import LookPrior
-from generators.sketches import Sketchbook
-from generators.taste import Taste
-from generators.weights import Generator
+from generators.painting.codec import SceneCodec
+from generators.painting.network import SceneNetwork
+from generators.painting.sketches import Sketchbook
+from generators.painting.weights import Generator
+from generators.taste.look import LOOK
+from generators.taste.prior import LookPrior
+from generators.taste.taste import Taste
 
 D = 5
 S = 32

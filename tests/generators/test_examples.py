@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import DataError
-from generators.examples import ExampleBatches, Examples, read_examples, rows_of, to_bytes, to_float, write_examples
+from generators.examples import ExampleBatches, Examples, read_examples, rows_of, write_examples
+from generators.pixels import to_bytes, to_float
 
 
 def some_examples(*, impressions: int = 40, side: int = 16, seed: int = 0) -> Examples:

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from contracts.decisions import Reason
-from generators.contrast import make_legible
-from generators.gate import Gate
+from generators.checking.gate import Gate
 from generators.knobs import Knobs, knobs_for, product_lightness, turned, wish
 from generators.layout import LAYOUTS, with_product
-from generators.look import LOOK, picture_looks
 from generators.products import PixelBox
 from generators.studio import Order, finish
-from generators.wording import Copy
+from generators.taste.look import LOOK, picture_looks
+from generators.typesetting.contrast import make_legible
+from generators.typesetting.wording import Copy
 
 SCALE = np.full(len(LOOK), 0.1, np.float32)
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import generators.backdrop
-from generators.gate import Gate
+import generators.typesetting.backdrop
+from generators.checking.gate import Gate
 from generators.layout import LAYOUTS
 from generators.products import fit_product
 from generators.renditions import MOST_BYTES, encode, renditions_of
 from generators.studio import Finished, Order, finish
-from generators.wording import Copy
+from generators.typesetting.wording import Copy
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def test_the_scene_is_filled_once_for_all_sizes(finished: Finished, monkeypatch:
     def again(*_: object) -> None:
         raise AssertionError("filled again")
 
-    monkeypatch.setattr(generators.backdrop, "clear_product", again)
-    monkeypatch.setattr(generators.backdrop, "enlarge", again)
+    monkeypatch.setattr(generators.typesetting.backdrop, "clear_product", again)
+    monkeypatch.setattr(generators.typesetting.backdrop, "enlarge", again)
     assert len([one for one in renditions_of(finished, ("300x250", "9:16")) if one.image]) == 2
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generators.approval import TERMS, Approval, Verdicts, fit_approval
-from generators.look import picture_looks
 from generators.scorer import Reviewed, Scorer
 from generators.studio import Order
-from generators.taste import Taste
-from generators.tilt import fit_tilt
-from generators.variety import Looks, thumbnails
-from generators.wording import Copy
+from generators.taste.approval import TERMS, Approval, Verdicts, fit_approval
+from generators.taste.look import picture_looks
+from generators.taste.taste import Taste
+from generators.taste.tilt import fit_tilt
+from generators.taste.variety import Looks, thumbnails
+from generators.typesetting.wording import Copy
 
 ORDER = Order("one", "shoe", None, None, None, Copy(headline="h", body="", call_to_action="c", advertiser="a"), 1)
 

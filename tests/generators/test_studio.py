@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from generators.diffusion import DiffusionPainter
-from generators.gate import Gate
+from generators.checking.gate import Gate
+from generators.painting.diffusion import DiffusionPainter
+from generators.painting.weights import Generator
 from generators.studio import Finished, Order, make
-from generators.weights import Generator
-from generators.wording import Copy
+from generators.typesetting.wording import Copy
 
 D = 5
 

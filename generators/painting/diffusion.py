@@ -1,0 +1,107 @@
+"""Turns scene requests into scenes by the click-guided flow: the way to draw called `diffusion`.
+
+Whom a scene is for decides its look (generators/taste/prior.py), a sketch is lent (generators/painting/sketches.py), the flow paints it over
+in that look in latents (generators/painting/sampling.py), the codec turns it into pixels, and the product's own pixels are laid on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from contracts.errors import ModelError
+from contracts.seeds import stream
+from generators.painting.codec import REDUCTION
+from generators.painting.network import Condition, lay_ground
+from generators.painting.painters import Floats, SceneRequest, frame_product, lay_product, stack_vectors
+from generators.painting.sampling import Guidance, draw, noise_of
+from generators.painting.sketches import sketch_cells
+from generators.painting.weights import Generator
+from generators.pixels import to_bytes, to_float
+from generators.products import Pixels
+from generators.taste.prior import product_numbers
+from generators.taste.taste import Taste
+
+ROWS_AT_ONCE = 16
+"""Pictures painted together; fixed, so that bytes repeat."""
+
+
+class DiffusionPainter:
+    """Paints with a trained generator.
+
+    Args:
+        generator: the weights, on the device to paint on.
+        taste: of users; None: looks are as logged, whoever it is for.
+        steps: see `sampling.draw`.
+        guidance: how hard the look is drawn to what the user clicks, `weight` of `LookPrior.tilted`.
+        fidelity: how closely the look is kept, `Guidance.weight`.
+    """
+
+    def __init__(
+        self, generator: Generator, taste: Taste | None, *, steps: int, guidance: float, fidelity: float = 1.0
+    ) -> None:
+        self.generator, self.taste, self.weights_hash = generator, taste, generator.weights_hash
+        self.steps, self.guidance, self.fidelity = steps, guidance, Guidance(fidelity)
+
+    @property
+    def side(self) -> int:
+        """S of the scenes, pixels."""
+        return self.generator.network.side * REDUCTION
+
+    def looks(self, requests: Sequence[SceneRequest], framed: Pixels, masks: Floats) -> Floats:
+        """(B, F) the looks to paint, which depend on each request alone.
+
+        Raises:
+            ModelError: a user vector holds a NaN or an infinity.
+        """
+        dimensions = 0 if self.taste is None else len(self.taste.user_centre)
+        users = np.full((len(requests), dimensions), np.nan, np.float32)
+        for row, request in enumerate(requests):
+            if request.user is None or self.taste is None:
+                continue
+            if not np.isfinite(request.user).all():
+                raise ModelError("a user vector is not finite", where="scene request", fix="Build the features again")
+            users[row] = request.user
+        noise = np.stack(
+            [stream(request.seed, "look").standard_normal(len(self.generator.prior.base)) for request in requests]
+        )
+        return self.generator.prior.draw(product_numbers(framed, masks), users, self.taste, self.guidance, noise)
+
+    def _cells(self, requests: Sequence[SceneRequest], masks: Floats) -> torch.Tensor:
+        """The sketches lent to the requests, (B, CHANNELS, L, L)."""
+        lent = [
+            self.generator.sketchbook.lend(mask, stream(request.seed, "sketch"))
+            for request, mask in zip(requests, masks, strict=True)
+        ]
+        sketches, holes = (torch.stack(part) for part in zip(*lent, strict=True))
+        return sketch_cells(sketches, holes)
+
+    def paint(self, requests: Sequence[SceneRequest]) -> Pixels:
+        """Scenes around the products, uint8 (B, S, S, 3)."""
+        return np.concatenate(
+            [self._paint(requests[first : first + ROWS_AT_ONCE]) for first in range(0, len(requests), ROWS_AT_ONCE)]
+        )
+
+    def _paint(self, requests: Sequence[SceneRequest]) -> Pixels:
+        network, codec = self.generator.network, self.generator.codec
+        framed, masks = (
+            np.stack(part) for part in zip(*(frame_product(r.product, self.side) for r in requests), strict=True)
+        )
+        looks = self.generator.prior.tell(self.looks(requests, framed, masks))
+        condition = Condition(
+            torch.from_numpy(looks),
+            stack_vectors([request.concept for request in requests]),
+            has_concept=torch.tensor([request.concept is not None for request in requests]),
+        )
+        device = next(network.parameters()).device
+        noise = noise_of(torch.tensor([request.seed for request in requests]), network.latent, network.side).to(device)
+        pixels = to_float(torch.from_numpy(framed).permute(0, 3, 1, 2)).to(device)
+        covers = functional.avg_pool2d(torch.from_numpy(masks)[:, None].to(device), REDUCTION)
+        with torch.inference_mode():
+            ground = lay_ground(codec.encode(pixels), covers, self._cells(requests, masks).to(device))
+            latents = draw(network, condition.to(device), ground, noise, steps=self.steps, guidance=self.fidelity)
+            scenes = to_bytes(codec.decode(latents)).permute(0, 2, 3, 1).cpu().numpy()
+        return np.stack([lay_product(scene, request.product) for scene, request in zip(scenes, requests, strict=True)])

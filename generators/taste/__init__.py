@@ -1,0 +1,1 @@
+"""What people like: looks, tastes, cohorts, and which looks to draw."""

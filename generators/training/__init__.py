@@ -1,0 +1,1 @@
+"""What the networks are taught, how, and from which files."""

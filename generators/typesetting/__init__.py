@@ -1,0 +1,1 @@
+"""A scene, a product and an advertiser's words into a finished ad."""
