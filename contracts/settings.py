@@ -368,6 +368,15 @@ def load_settings(path: Path | None) -> Settings:
     return parse_settings(values, where=str(path))
 
 
+def with_renders(settings: Settings, renders: int | None) -> Settings:
+    """The settings with another number of personal pictures; None: as they are. Raises SettingsError below 0."""
+    if renders is None:
+        return settings
+    if renders < 0:
+        raise SettingsError("must be 0 or more", where="--renders", fix="Give the number of pictures to draw.")
+    return settings.model_copy(update={"generators": settings.generators.model_copy(update={"renders": renders})})
+
+
 def parse_settings(values: dict[str, Any], *, where: str) -> Settings:
     """Settings from nested values; `where` names their origin in errors. Raises SettingsError with every fault."""
     try:

@@ -11,7 +11,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from contracts.errors import AdloomError, DataError, SettingsError
-from contracts.settings import Settings, load_settings
+from contracts.settings import load_settings, with_renders
 from contracts.store import write_atomically, write_json
 from flows import (
     data_commands,
@@ -19,6 +19,7 @@ from flows import (
     feedback_commands,
     model_commands,
     review_commands,
+    schedule_commands,
     space_commands,
     train_commands,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "feedback_commands",
     "model_commands",
     "review_commands",
+    "schedule_commands",
     "space_commands",
     "train_commands",
 ]
@@ -77,7 +79,7 @@ def run(
     """
     from flows.run_batch import STAGES, run_batch  # noqa: PLC0415 - slow to import
 
-    job = Job(data or SHIPPED, _settings(config, renders), out_dir, models)
+    job = Job(data or SHIPPED, with_renders(load_settings(config), renders), out_dir, models)
     ticker = Ticker(out, len(STAGES), quiet=as_json)
     results = run_batch(job, ticker.tell)
     report = job.run / "evaluation" / "report.html"
@@ -90,15 +92,6 @@ def run(
     out.print(f"Report    {report}")
     out.print(f"Creatives {job.run / 'generators' / 'images'}")
     return 0
-
-
-def _settings(config: Path | None, renders: int | None = None) -> Settings:
-    settings = load_settings(config)
-    if renders is None:
-        return settings
-    if renders < 0:
-        raise SettingsError("must be 0 or more", where="--renders", fix="Give the number of pictures to draw.")
-    return settings.model_copy(update={"generators": settings.generators.model_copy(update={"renders": renders})})
 
 
 @app.command

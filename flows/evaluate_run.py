@@ -262,12 +262,6 @@ def evaluate_slates(job: Job, slates: pl.DataFrame) -> dict[str, Any]:
     )
 
 
-def figures_markdown(folder: Path) -> str:
-    """The verdict, for the flow run's artifact."""
-    report = json.loads((folder / "report.json").read_text())
-    return str(report["verdict"]["sentence"])
-
-
 def say(folder: Path) -> str:
     """The verdict in one sentence."""
     report = json.loads((folder / "report.json").read_text())

@@ -23,8 +23,8 @@ from contracts.tables import CreativeChecks, Creatives, Renditions, polars_schem
 from flows.ask_redraw import CANDIDATES
 from flows.draw_creatives import checks_of, checks_table, creative_rows, keep, renditions_table, set_up
 from flows.job import Job, job_of
+from flows.reach_prefect import named_server, quieten_prefect
 from flows.rebuild_orders import OrderBook
-from flows.run_batch import quieten_prefect
 from generators.checking.gate import Gate
 from generators.knobs import Knobs, knobs_for, product_lightness, turned, wish
 from generators.painting.painters import frame_product, scene_looks
@@ -62,6 +62,7 @@ def _turn(run: Path) -> Any:
 
 def _as_flow(job: Job, wanted: RedrawJob) -> RedrawJob:
     quieten_prefect(job.runs)
+    named_server()
     from prefect import flow, task  # noqa: PLC0415 - slow to import
     from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from contracts.errors import AdloomError
+from contracts.errors import AdloomError, SettingsError
 from contracts.store import StageResult
 from flows import build_features, check_sources, draw_creatives, evaluate_run, rank_concepts, train_generator
 from flows.choose_painter import look_for_checkpoint
 from flows.job import Job, Stage
+from flows.leave_artifacts import leave_artifacts
+from flows.reach_prefect import named_server, quieten_prefect
 
 STAGES: tuple[Stage, ...] = (
     check_sources.STAGE,
@@ -26,25 +26,32 @@ Tell = Callable[[int, Stage, StageResult | None], None]
 """Told when a stage begins (no result yet) and when it ends."""
 
 
-def run_batch(job: Job, tell: Tell) -> list[StageResult]:
-    """Runs or skips every stage, in order; the Prefect server is started only when there is something to do.
+def run_batch(job: Job, tell: Tell, *, last: str = STAGES[-1].name) -> list[StageResult]:
+    """Runs or skips every stage up to the last one wanted, in order.
+
+    Inside a flow run the stages are its tasks. Elsewhere they get a flow run of their own, and a Prefect server is only
+    asked for when there is something to do.
 
     Raises:
-        AdloomError: the input, the settings, a model or the run folder is at fault.
+        AdloomError: the input, the settings, a model, the run folder or the Prefect server is at fault.
     """
+    names = [stage.name for stage in STAGES]
+    if last not in names:
+        raise SettingsError("is no stage", where=f"last stage {last!r}", fix=f"Give one of: {', '.join(names)}.")
+    end = names.index(last) + 1
     with job.store.locked():
         job.note()
         look_for_checkpoint(job)
-        done = finished_stages(job, tell)
-        if len(done) == len(STAGES):
+        done = finished_stages(job, tell, end=end)
+        if len(done) == end:
             return done
-        return done + _as_flow(job, tell, first=len(done))
+        return done + _as_flow(job, tell, range(len(done), end))
 
 
-def finished_stages(job: Job, tell: Tell) -> list[StageResult]:
-    """Results of the leading stages that are up to date."""
+def finished_stages(job: Job, tell: Tell, *, end: int = len(STAGES)) -> list[StageResult]:
+    """Results of the leading stages that are up to date, of the first `end`."""
     done: list[StageResult] = []
-    for number, stage in enumerate(STAGES):
+    for number, stage in enumerate(STAGES[:end]):
         current = job.store.current(stage.key(job))
         if current is None:
             break
@@ -53,11 +60,13 @@ def finished_stages(job: Job, tell: Tell) -> list[StageResult]:
     return done
 
 
-def _as_flow(job: Job, tell: Tell, *, first: int) -> list[StageResult]:
-    """Runs the stages from `first` on as one Prefect flow run, with retries of what a retry can mend."""
+def _as_flow(job: Job, tell: Tell, numbers: range) -> list[StageResult]:
+    """Runs stages as tasks of one Prefect flow run, with retries of what a retry can mend."""
     quieten_prefect(job.runs)
+    named_server()
     from prefect import flow, task  # noqa: PLC0415 - slow to import, and not needed when all is up to date
     from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
+    from prefect.context import FlowRunContext  # noqa: PLC0415
 
     faults: list[AdloomError] = []
 
@@ -85,52 +94,21 @@ def _as_flow(job: Job, tell: Tell, *, first: int) -> list[StageResult]:
         "persist_result": False,
     }
 
-    @flow(name="adloom", flow_run_name=job.run_id, persist_result=False, validate_parameters=False)
     def batch() -> list[StageResult]:
         results: list[StageResult] = []
-        for number in range(first, len(STAGES)):
+        for number in numbers:
             one = task(name=STAGES[number].name, **retried)(perform)
             result = one(number)
             if result is None:
                 raise RuntimeError(str(faults[0]))
             results.append(result)
-        leave_artifacts(job)
+        leave_artifacts(job, [stage.name for stage in STAGES[: numbers.stop]])
         return results
 
+    own_run = flow(name="adloom", flow_run_name=job.run_id, persist_result=False, validate_parameters=False)
     try:
-        return batch()
+        return batch() if FlowRunContext.get() else own_run(batch)()
     except RuntimeError:
         if faults:
             raise faults[0] from None
         raise
-
-
-def leave_artifacts(job: Job) -> None:
-    """Leaves the intake table, the figures and links to the report with the flow run."""
-    from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact  # noqa: PLC0415
-
-    evaluation = job.run / "evaluation"
-    create_table_artifact(key="intake", table=check_sources.read_counts(job.run / "sources"), description="Rows read")
-    create_markdown_artifact(key="figures", markdown=evaluate_run.figures_markdown(evaluation))
-    create_link_artifact(
-        key="report",
-        link=(evaluation / "report.html").resolve().as_uri(),
-        link_text="report.html",
-        description="Report",
-    )
-
-
-def quieten_prefect(runs: Path) -> None:
-    """Offline defaults: an embedded server with its own database beside the runs, no telemetry; what is set wins."""
-    home = (runs / ".prefect").resolve()
-    defaults = {
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "PREFECT_LOGGING_LEVEL": "CRITICAL",
-        "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
-        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
-    }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)

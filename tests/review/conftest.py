@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,36 +15,15 @@ from contracts.tables import Concepts, Creatives, polars_schema
 from review.database import Database, open_database
 from review.desk import Desk
 from review.site import open_desk
+from tests.own_postgresql import own_postgresql
 from tests.review.serving import launch_args, serving
-
-_SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """URL of a server of our own on loopback, without a database name; skips where PostgreSQL is not installed."""
-    if not _SERVERS:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    binaries = _SERVERS[-1].parent
-    as_owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    data = Path(tempfile.mkdtemp(prefix="adloom-postgresql-"))
-    if as_owner:
-        shutil.chown(data, "postgres")
-    subprocess.run([*as_owner, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "adloom", "--no-sync"],
-                   check=True, capture_output=True, cwd="/")  # fmt: skip
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off"
-    control = [*as_owner, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
-    subprocess.run(
-        [*control, "-l", str(data / "log"), "-o", options, "start"], check=True, capture_output=True, cwd="/"
-    )
-    try:
-        yield f"postgresql+psycopg://adloom@127.0.0.1:{port}"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=False, capture_output=True, cwd="/")
-        shutil.rmtree(data, ignore_errors=True)
+    with own_postgresql() as address:
+        yield f"postgresql+psycopg://{address}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,0 +1,131 @@
+"""Turns the environment into a Prefect server that answers: the one that is named, or one of our own beside the runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from contracts.errors import RunError
+
+PORT = 4200
+"""Where our own server listens when the port is free: the one that Prefect's command line expects."""
+
+START_SECONDS = 120
+"""Longest wait for our own server: the tables of a new database take half a minute."""
+
+
+def quieten_prefect(runs: Path) -> None:
+    """Offline defaults: an embedded server with its own database beside the runs, no telemetry; what is set wins."""
+    home = (runs / ".prefect").resolve()
+    defaults = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(START_SECONDS),
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+
+
+def named_server() -> str | None:
+    """URL of the Prefect server that the environment or the profile names; None: it names none.
+
+    Raises:
+        RunError: it does not answer.
+    """
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - slow to import
+    from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
+
+    url = PREFECT_API_URL.value()
+    if url is None:
+        return None
+    with get_client(sync_client=True, httpx_settings={"timeout": 10.0}) as client:
+        fault = client.api_healthcheck()
+    if fault is not None:
+        raise RunError(
+            f"no Prefect server answers there ({fault or type(fault).__name__})",
+            where=f"PREFECT_API_URL {url}",
+            fix="Start it: prefect server start, or unset PREFECT_API_URL for a server of our own.",
+        )
+    return str(url)
+
+
+@contextmanager
+def reachable_server(runs: Path) -> Iterator[str]:
+    """URL of the server that is named; else of one of our own, whose database stands beside the runs, until the end.
+
+    Raises:
+        RunError: the one named does not answer; another process has a server of its own here; ours does not start.
+    """
+    url = named_server()
+    if url is not None:
+        yield url
+        return
+    home = Path(os.environ["PREFECT_HOME"])
+    with (home / "server.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            fix = "Start one for all: prefect server start, and set PREFECT_API_URL."
+            raise RunError("another schedule has its own server here", where=str(home), fix=fix) from error
+        with _own_server(home) as url:
+            yield url
+
+
+@contextmanager
+def _own_server(home: Path) -> Iterator[str]:
+    port, log = _free_port(), home / "server.log"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}/api"
+    # Slots of running nights are kept in files, so that they outlive the server.
+    kept = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
+    with log.open("ab") as output:
+        server = subprocess.Popen(
+            command, env={**kept, **os.environ, "PREFECT_API_URL": url}, stdout=output, stderr=output
+        )
+    try:
+        _wait_for(server, url, log)
+        yield url
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)
+    raise RunError("the Prefect server did not start", where=str(log), fix="Its last lines say why.")
+
+
+def _free_port() -> int:
+    for wanted in (PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", wanted))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise RunError("no port is free", where="127.0.0.1", fix="Start a server elsewhere and set PREFECT_API_URL.")

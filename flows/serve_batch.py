@@ -1,0 +1,92 @@
+"""Turns a deployment's parameters into a batch that a Prefect server starts: the flow, and how a schedule serves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, serve
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, State
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.deployments.runner import RunnerDeployment
+from prefect.runtime import flow_run
+from prefect.schedules import Cron, Schedule
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Failed
+from prefect.types.entrypoint import EntrypointType
+
+from contracts.errors import AdloomError, SettingsError
+from contracts.settings import load_settings, with_renders
+from contracts.store import StageResult
+from flows.job import Job, Stage
+from flows.leave_artifacts import leave_artifacts
+from flows.run_batch import STAGES, run_batch
+
+ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+"""A night that is due while another one runs waits for its end."""
+
+
+@flow(name="adloom", persist_result=False)
+def night(
+    data: str,
+    config: str | None = None,
+    out: str = "data/runs",
+    models: str = "data/models",
+    renders: int | None = None,
+    last: str = STAGES[-1].name,
+) -> State[None]:
+    """The batch on a data folder as it is when the run starts; stages that are up to date are skipped.
+
+    Args:
+        data: the data folder.
+        config: settings, TOML; None: the defaults.
+        out: where runs go. models: where learned models are.
+        renders: personal pictures at most; None: as the settings say.
+        last: stage to stop after; another deployment with the same folders goes on from there.
+    """
+    logger = get_run_logger()
+
+    def tell(number: int, stage: Stage, result: StageResult | None) -> None:
+        if result is not None:
+            took = "up to date" if result.skipped else f"{result.seconds:.1f} s"
+            logger.info("[%s/%s] %s: %s. %s", number + 1, len(STAGES), stage.name, took, stage.say(result.folder))
+
+    try:
+        settings = with_renders(load_settings(Path(config) if config else None), renders)
+        job = Job(Path(data), settings, Path(out), Path(models))
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(flow_run.id, name=job.run_id)
+        results = run_batch(job, tell, last=last)
+    except AdloomError as error:
+        return Failed(message=str(error))
+    if all(result.skipped for result in results):
+        leave_artifacts(job, [result.name for result in results])
+    return Completed(message=str(job.run))
+
+
+def nightly_schedule(cron: str, timezone: str) -> Schedule:
+    """The schedule of a cron line. Raises SettingsError when it, or the time zone, makes no sense."""
+    try:
+        CronSchedule(cron=cron, timezone=timezone)
+    except ValueError as error:
+        where, fix = (
+            f"--cron {cron!r}, --timezone {timezone}",
+            'Give five fields and a zone: "0 3 * * *", Europe/Berlin.',
+        )
+        raise SettingsError("is no schedule", where=where, fix=fix) from error
+    return Cron(cron, timezone=timezone)
+
+
+def serve_nights(name: str, schedule: Schedule, parameters: dict[str, Any], url: str) -> None:
+    """Serves the batch on a schedule kept by the server at `url` until it is stopped; then the schedule pauses."""
+    with temporary_settings({PREFECT_API_URL: url}):
+        deployment = RunnerDeployment.from_flow(
+            night,
+            name,
+            schedule=schedule,
+            parameters=parameters,
+            concurrency_limit=ONE_AT_A_TIME,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+        serve(deployment, print_starting_message=False)
