@@ -14,8 +14,8 @@ from contracts.tables import EVERYONE
 from features.space import Space
 from flows.job import Job
 from flows.prepare_examples import Prepared
+from flows.train_generator import curriculum_of
 from flows.train_models import learn_space
-from generators.training.training import TrainConfig
 from tests.flows.small_run import perform, small_settings
 
 SENSITIVE = "gaming"
@@ -122,7 +122,9 @@ def test_a_generator_learns_from_nobody_who_refused(finished: Job, monkeypatch: 
         return Path("noted")
 
     monkeypatch.setattr(training, "train_version", note)
-    training.learn_generator(finished, TrainConfig(steps=1), from_scratch=False, tell=lambda *_: None)
+    training.learn_generator(
+        finished, curriculum_of(steps=1, seed=0, device="cpu"), from_scratch=False, tell=lambda *_: None
+    )
     users = pl.read_parquet(finished.data / "users.parquet").filter("personalise", pl.col("adult").fill_null(True))
     impressions = pl.read_parquet(finished.data / "impressions.parquet").drop_nulls("creative_id")
     theirs = impressions.join(users, on="user_id", how="semi")
