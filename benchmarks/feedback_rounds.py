@@ -37,7 +37,7 @@ from flows.job import MODELS
 from flows.learn_reviews import tilt_within
 from generators.layout import DEFAULT_BOX
 from generators.painting.diffusion import DiffusionPainter
-from generators.painting.painters import SceneRequest
+from generators.painting.painters import SceneRequest, scene_looks
 from generators.painting.weights import load_weights
 from generators.products import load_product, place_product
 from generators.scorer import Reviewed, Scorer
@@ -119,14 +119,16 @@ class World:
 
     scenes: np.ndarray
     concept: np.ndarray
+    products: list[np.ndarray]
     looks: Looks
     true: np.ndarray
     log: np.ndarray
 
     @classmethod
     def of(cls, scenes: np.ndarray, concept: np.ndarray, log: np.ndarray) -> World:
-        looks = Looks(picture_looks(scenes), thumbnails(scenes))
-        return cls(scenes, concept, looks, chances(scenes), picture_looks(log))
+        products = [load_product(file) for file in planted_concepts().products]
+        features = np.concatenate([scene_looks(scenes[concept == one], products[one]) for one in np.unique(concept)])
+        return cls(scenes, concept, products, Looks(features, thumbnails(scenes)), chances(scenes), picture_looks(log))
 
 
 def keep_round(world: World, scorer: Scorer, *, orders: int, seed: int, number: int) -> np.ndarray:
@@ -137,7 +139,9 @@ def keep_round(world: World, scorer: Scorer, *, orders: int, seed: int, number: 
         own = np.flatnonzero(world.concept == one)
         for copy in range(orders):
             tried = rng.choice(own, CANDIDATES, replace=False)
-            order = Order("", str(one), None, None, None, WORDS, seed_of(seed, "order", number, int(one), copy))
+            order = Order(
+                "", str(one), None, None, world.products[one], WORDS, seed_of(seed, "order", number, int(one), copy)
+            )
             kept.append(tried[int(scorer(order, world.scenes[tried]).argmax()) if scorer.knows_anything else 0])
     return np.array(kept)
 
@@ -145,8 +149,9 @@ def keep_round(world: World, scorer: Scorer, *, orders: int, seed: int, number: 
 def measure(world: World, shown: np.ndarray, approved: np.ndarray, width: float) -> Round:
     """The figures of a round; diversity and Vendi not yet of the first round's."""
     thumbs = world.looks.thumbnails[shown]
-    deviation = world.log.std(axis=0) + 1e-6
-    apart = (world.looks.features[shown][:, None] - world.log[None]) / deviation
+    deviation = world.log.std(axis=0)
+    varied = deviation > 0  # a log without products has no contrast
+    apart = (world.looks.features[shown][:, None] - world.log[None])[:, :, varied] / deviation[varied]
     nearest = np.sqrt((apart**2).mean(axis=2)).min(axis=1)
     return Round(
         pictures=len(shown),
@@ -164,7 +169,7 @@ def play(world: World, settings: LearningSettings, *, rounds: int, orders: int, 
     picture, who, said = none, none, np.array([], bool)
     draw = stream(seed, "pool").choice(len(world.looks), settings.pool, replace=False)
     pool = world.looks[draw]
-    centre, scale = pool.features.mean(axis=0), pool.features.std(axis=0)
+    centre, scale = pool.standard
     width = spread(pool.thumbnails)
     scorer, moved, found = Scorer(None, None), 0.0, []
     for number in range(rounds):

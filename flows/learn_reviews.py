@@ -99,7 +99,7 @@ def learn(job: Job, decisions: pl.DataFrame, tell: Tell) -> Learned:
     _check_enough(job, gathered)
     before = Tilt.load(old)
     pool = before.looks if before is not None else _paint_pool(job, book, old, choice["space_hash"], tell)
-    centre, scale = pool.features.mean(axis=0), pool.features.std(axis=0) + 1e-6
+    centre, scale = pool.standard
     auc = cross_checked(gathered.verdicts, centre=centre, scale=scale)
     if auc < 0.5:
         raise DataError(

@@ -157,11 +157,13 @@ def fit_approval(
         weight_deviation: prior standard deviation of each weight. bar_deviation: of each bar.
 
     Raises:
-        ValueError: nothing was said.
+        ValueError: nothing was said; or `scale` is not positive, so that nothing could be learned of a feature.
     """
     if not len(verdicts.picture) and not len(verdicts.better):
         raise ValueError("nothing was said")
     centre, scale = np.asarray(centre, np.float64), np.asarray(scale, np.float64)
+    if not (np.isfinite(centre).all() and (scale > 0).all()):
+        raise ValueError(f"features are standardised by finite centres and positive scales, not by {scale}")
     terms = _terms(verdicts.features, centre, scale)
     count, wide = len(verdicts.picture), terms.shape[1]
     reviewers, concepts = verdicts.reviewers, verdicts.concepts

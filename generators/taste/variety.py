@@ -32,6 +32,12 @@ class Looks:
     def __getitem__(self, which: npt.NDArray[np.int64] | slice) -> Looks:
         return Looks(self.features[which], self.thumbnails[which])
 
+    @property
+    def standard(self) -> tuple[Doubles, Doubles]:
+        """Mean and standard deviation (F,) of each feature; a feature that never varies gets a deviation that is not zero."""
+        features = self.features.astype(np.float64)
+        return features.mean(axis=0), features.std(axis=0) + 1e-6
+
 
 def thumbnails(scenes: Pixels) -> Floats:
     """(P, T) mean sRGB, 0 to 1, of the 16 x 16 cells around the product's box; scenes: uint8 (P, S, S, 3), S a multiple of 16."""

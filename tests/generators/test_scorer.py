@@ -31,12 +31,12 @@ def reviewed() -> Reviewed:
     """Reviewers who approve light scenes."""
     pictures = scenes(200, 0)
     features = picture_looks(pictures)
-    centre, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
+    looks = Looks(features, thumbnails(pictures))
+    centre, scale = looks.standard
     every = np.arange(200)
     verdicts = Verdicts(features, np.zeros(200, np.int64), every, np.zeros(200, np.int64), features[:, 0] > centre[0],
                         every[:0], every[:0])  # fmt: skip
     approval = fit_approval(verdicts, centre=centre, scale=scale)
-    looks = Looks(features, thumbnails(pictures))
     return Reviewed(approval, fit_tilt(looks, approval.log_chance(features), most_kl=1.0, least_diversity=0.8), "d")
 
 

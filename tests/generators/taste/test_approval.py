@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from contracts.errors import ModelError
 from generators.taste.approval import FILE, TERMS, Approval, Verdicts, fit_approval, preferences_of, sigmoid
 from generators.taste.look import LOOK
+from generators.taste.variety import Looks
 
 F = len(LOOK)
 NONE = np.array([], np.int64)
@@ -121,3 +122,14 @@ def test_ratings_are_preferences_of_one_reviewer_within_one_concept() -> None:
 def test_nothing_said_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing"):
         fitted(Verdicts(np.zeros((1, F), np.float32), NONE, NONE, NONE, np.array([], bool), NONE, NONE))
+
+
+def test_features_cannot_be_standardised_by_nothing() -> None:
+    """A deviation of zero would make every quality not a number, and every choice the first candidate."""
+    features = np.zeros((4, len(LOOK)), np.float32)
+    who = np.zeros(4, np.int64)
+    said = Verdicts(features, who, np.arange(4), who, np.array([True, False, True, False]), who[:0], who[:0])
+    with pytest.raises(ValueError, match="positive scales"):
+        fit_approval(said, centre=np.zeros(len(LOOK)), scale=np.zeros(len(LOOK)))
+    centre, scale = Looks(features, features).standard
+    assert np.isfinite(fit_approval(said, centre=centre, scale=scale).quality(features)).all()
