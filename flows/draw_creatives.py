@@ -23,6 +23,7 @@ from flows.choose_models import any_generator
 from flows.choose_painter import painter_key, painter_of
 from flows.gather_audience import Audience, describe_cohorts, gather
 from flows.job import Job, Stage
+from flows.stamp_pictures import Origin, write_picture
 from generators.checking.gate import Gate
 from generators.knobs import Knobs
 from generators.layout import LAYOUTS, SQUARE
@@ -74,7 +75,8 @@ def work(job: Job, folder: Path) -> None:
     audience.renders.write_parquet(folder / "renders.parquet")
     orders = list_orders(job, goods, audience, painter, scorer, knows_space=personal)
     gate = Gate.open(checks_of(job))
-    rows = draw_all(job, folder, orders, painter, scorer if scorer.knows_anything else None, gate)
+    origin = Origin.of(job.run, job.settings.generators.way, painter.weights_hash)
+    rows = draw_all(job, folder, orders, painter, scorer if scorer.knows_anything else None, gate, origin)
     CreativeChecks.validate(checks_table(rows)).write_parquet(folder / "creative_checks.parquet")
     Renditions.validate(renditions_table(rows)).write_parquet(folder / "renditions.parquet")
     write_json(
@@ -169,7 +171,13 @@ def list_orders(
 
 
 def draw_all(
-    job: Job, folder: Path, orders: list[tuple[int, str, Order]], painter: Painter, appeal: Appeal | None, gate: Gate
+    job: Job,
+    folder: Path,
+    orders: list[tuple[int, str, Order]],
+    painter: Painter,
+    appeal: Appeal | None,
+    gate: Gate,
+    origin: Origin,
 ) -> list[dict[str, Any]]:
     """Draws batch after batch; a batch that an interrupted attempt finished is read back instead."""
     settings = job.settings.generators
@@ -192,7 +200,7 @@ def draw_all(
             write_json(
                 record,
                 [
-                    keep(folder, cohort, concept, one, settings.sizes)
+                    keep(folder, cohort, concept, one, settings.sizes, origin)
                     for (cohort, concept, _), one in zip(batch, finished, strict=True)
                 ],
             )
@@ -221,9 +229,11 @@ def checks_of(job: Job) -> CheckSettings:
     return settings.model_copy(update={"forbidden_colours": both})
 
 
-def keep(folder: Path, cohort: int, concept: str, finished: Finished, sizes: Sequence[str]) -> dict[str, Any]:
-    """Writes a finished creative, its scene and, where it passed, its other sizes; returns its row."""
-    name = finished.order.name
+def keep(
+    folder: Path, cohort: int, concept: str, finished: Finished, sizes: Sequence[str], origin: Origin
+) -> dict[str, Any]:
+    """Writes a finished creative, its scene and, where it passed, its other sizes, all stamped; returns its row."""
+    name, facts = finished.order.name, origin.facts(finished.order)
     made: list[dict[str, Any]] = []
     left_out: list[dict[str, str]] = []
     for one in renditions_of(finished, sizes if not finished.checks else ()):
@@ -231,12 +241,11 @@ def keep(folder: Path, cohort: int, concept: str, finished: Finished, sizes: Seq
             left_out.append({"format": one.layout, "reason": one.reason})
             continue
         file = f"renditions/{name}/{LAYOUTS[one.layout].slug}{one.suffix}"
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_bytes(one.content)
+        written = write_picture(folder / file, one.content, facts)
         wide, high = one.image.size
-        made.append({"format": one.layout, "width": wide, "height": high, "file": file, "bytes": len(one.content)})
-    finished.image.save(folder / "images" / f"{name}.png")
-    Image.fromarray(finished.scene).save(folder / "scenes" / f"{name}.png")
+        made.append({"format": one.layout, "width": wide, "height": high, "file": file, "bytes": written})
+    write_picture(folder / "images" / f"{name}.png", finished.image, facts)
+    write_picture(folder / "scenes" / f"{name}.png", Image.fromarray(finished.scene), facts)
     return {
         "creative_id": name,
         "cohort": cohort,

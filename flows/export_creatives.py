@@ -16,12 +16,14 @@ from PIL import Image, UnidentifiedImageError
 
 from contracts.decisions import Kind
 from contracts.errors import AdloomError, DataError, RunError
+from contracts.provenance import Provenance
 from contracts.run_creatives import REDRAWN
 from contracts.settings import ExportSettings
+from contracts.stamps import read_stamp
 from contracts.store import MANIFEST, code_version, file_hash
 from flows.job import Job, job_of
 from flows.open_reviews import hashed_creatives
-from review.ad_sheets import DIGITAL_SOURCE_TYPE, PLATFORMS, SHEETS, Ad, alt_text, to_csv
+from review.ad_sheets import PLATFORMS, SHEETS, Ad, alt_text, to_csv
 from review.archive import write_archive
 from review.clearance import Candidate, Objection, clear
 from review.decisions import DecisionLog, Subject
@@ -67,7 +69,7 @@ def export(
     Raises:
         DataError: nothing is approved; or a check or an approval is stale (the message lists which and why); or a
             landing URL is none.
-        RunError: the run cannot be read.
+        RunError: the run cannot be read, or a picture does not say how it was made.
     """
     creatives = _creatives(job)
     standing = log.standings(
@@ -214,6 +216,7 @@ def _ads(job: Job, chosen: Sequence[_Creative], settings: ExportSettings) -> tup
                     width=wide,
                     height=high,
                     main=number == 0,
+                    digital_source_type=_stamp(path).source_type,
                 )
             )
     return sorted(ads, key=lambda ad: ad.file), contents
@@ -225,6 +228,15 @@ def _size(path: Path) -> tuple[int, int]:
             return opened.size
     except (OSError, UnidentifiedImageError) as error:
         raise RunError("is not a picture", where=str(path), fix="Repeat: adloom run DATA.") from error
+
+
+def _stamp(path: Path) -> Provenance:
+    """What a file says of how it was made. Raises RunError when it says nothing."""
+    found = read_stamp(path.read_bytes(), where=str(path))
+    if found is None:
+        fix = "An older Adloom drew it. Repeat: adloom run DATA."
+        raise RunError("does not say how it was made", where=str(path), fix=fix)
+    return found
 
 
 def slug(text: str) -> str:
@@ -241,11 +253,12 @@ def _manifest(job: Job, ads: Sequence[Ad], sheets: dict[str, bytes], told: Seque
         "policy_hash": sorted(slates["policy_hash"].unique()),
         "weights_hash": sorted({ad.weights_hash for ad in ads}),
         "simulated": (job.data / "truth").is_dir(),
-        "synthetic": {"all": True, "digital_source_type": DIGITAL_SOURCE_TYPE},
+        "synthetic": {"all": True, "digital_source_types": sorted({ad.digital_source_type for ad in ads})},
         "files": {
             ad.file: {
                 "sha256": ad.sha256, "bytes": ad.bytes, "width": ad.width, "height": ad.height,
                 "creative_id": ad.creative_id, "main": ad.main, "synthetic": True, "alt_text": ad.alt_text,
+                "digital_source_type": ad.digital_source_type,
             }
             for ad in ads
         },

@@ -25,6 +25,7 @@ from flows.draw_creatives import checks_of, checks_table, creative_rows, keep, r
 from flows.job import Job, job_of
 from flows.reach_prefect import named_server, quieten_prefect
 from flows.rebuild_orders import OrderBook
+from flows.stamp_pictures import Origin
 from generators.checking.gate import Gate
 from generators.knobs import Knobs, knobs_for, product_lightness, turned, wish
 from generators.painting.painters import frame_product, scene_looks
@@ -112,6 +113,7 @@ def draw_again(job: Job, wanted: RedrawJob) -> RedrawJob:
     looks = _looks(run, siblings, rejected.product)
     appeal = _Wishful(scorer, knobs, looks, wanted.creative_id, tuple(concept["colours"] or ()))
     gate = _gate(job, known, wanted.creative_id)
+    origin = Origin.of(run, row["generator"], painter.weights_hash)
     folder = run / REDRAWN / f"{wanted.job_id}.part"
     for name in ("images", "scenes"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -124,7 +126,7 @@ def draw_again(job: Job, wanted: RedrawJob) -> RedrawJob:
             painter, [order], side=settings.side, redraws=settings.redraws, candidates=max(settings.candidates, 8),
             appeal=appeal, gate=gate,
         )[0]  # fmt: skip
-        rows.append(keep(folder, row["cohort"], row["concept_id"], finished, settings.sizes))
+        rows.append(keep(folder, row["cohort"], row["concept_id"], finished, settings.sizes, origin))
         headlines[name] = finished.order.copy.headline
         appeal.avoid(scene_looks(finished.scene[None], order.product)[0])
         replace(wanted, state="drawing", done=number + 1).write(run)

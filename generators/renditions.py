@@ -18,6 +18,9 @@ from generators.typesetting.typesetter import typeset
 MOST_BYTES = 150 * 1024
 """Of a display ad's file: Google Ads and Display & Video 360 take no larger ones."""
 
+SPARE_BYTES = 20 * 1024
+"""Of these, for what the file is to say of how it was made: a stamp, and where it is signed a manifest and its time."""
+
 MOST_QUALITY, LEAST_QUALITY = 95, 60
 """Of a JPEG; the least one is written even if it is larger."""
 
@@ -72,20 +75,22 @@ def _why(finding: Finding) -> str:
 
 
 def encode(image: Image.Image) -> tuple[bytes, str]:
-    """The picture as a file: PNG, every pixel as it was set, or the best JPEG within MOST_BYTES where a display ad's is larger.
+    """The picture as a file: PNG, every pixel as it was set, or the best JPEG where a display ad's is larger than
+    MOST_BYTES less SPARE_BYTES.
 
     A post (a longer side of 1,000 pixels and more) is a PNG whatever its size.
     """
     out = io.BytesIO()
     image.save(out, "PNG")
-    if len(out.getvalue()) <= MOST_BYTES or max(image.size) >= _SOCIAL:
+    most = MOST_BYTES - SPARE_BYTES
+    if len(out.getvalue()) <= most or max(image.size) >= _SOCIAL:
         return out.getvalue(), ".png"
     low, high = LEAST_QUALITY, MOST_QUALITY + 1
     best = _jpeg(image, low)
     while high - low > 1:
         middle = (low + high) // 2
         tried = _jpeg(image, middle)
-        if len(tried) <= MOST_BYTES:
+        if len(tried) <= most:
             low, best = middle, tried
         else:
             high = middle

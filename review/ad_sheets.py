@@ -21,9 +21,6 @@ from dataclasses import dataclass
 
 from contracts.errors import DataError
 
-DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-"""IPTC's word for a picture that is set together from real pixels and ones that a model painted."""
-
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _PAUSED = "Paused"  # what is uploaded never spends money before somebody says so
 
@@ -41,6 +38,7 @@ class Ad:
         campaign: name of the campaign to put it in; ad_group: of the group in that.
         file: path in the archive. sha256, bytes: of its content. width, height: pixels.
         main: whether this size is the creative's main one.
+        digital_source_type: as the file itself says it, see `contracts.provenance`.
     """
 
     creative_id: str
@@ -64,6 +62,7 @@ class Ad:
     width: int
     height: int
     main: bool
+    digital_source_type: str
 
     @property
     def name(self) -> str:
@@ -108,7 +107,7 @@ def dv360(ads: Sequence[Ad]) -> list[Row]:
             "exitEvents.type": "EXIT_EVENT_TYPE_DEFAULT",
             "exitEvents.url": ad.landing["dv360"],
             "integrationCode": ad.creative_id,
-            "notes": f"{ad.alt_text} AI-generated: {DIGITAL_SOURCE_TYPE}",
+            "notes": f"{ad.alt_text} AI-generated: {ad.digital_source_type}",
         }
         for ad in ads
     ]
@@ -156,7 +155,7 @@ def generic(ads: Sequence[Ad]) -> list[Row]:
             "alt_text": ad.alt_text,
             "landing_url": ad.landing["generic"],
             "synthetic": "true",
-            "digital_source_type": DIGITAL_SOURCE_TYPE,
+            "digital_source_type": ad.digital_source_type,
             "generator": ad.generator,
             "weights_hash": ad.weights_hash,
         }

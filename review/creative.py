@@ -10,8 +10,10 @@ from fastapi.responses import Response
 from PIL import Image
 
 from contracts.decisions import Kind
-from contracts.errors import RunError
+from contracts.errors import AdloomError, RunError
+from contracts.provenance import Provenance
 from contracts.redraw_jobs import list_jobs
+from contracts.stamps import is_as_stamped, read_stamp
 from contracts.tables import GENERAL_COHORT
 from review.desk import Desk, DeskNow, Viewer, page
 from review.filters import Filter, Shown
@@ -145,16 +147,30 @@ def provenance(run: Run, one: Creative) -> list[tuple[str, str]]:
         ("run", one.run_id),
     ]
     try:
-        with Image.open(inside(run.folder, one.file)) as image:
+        path = inside(run.folder, one.file)
+        with Image.open(path) as image:
             said.insert(0, ("size", f"{image.width} x {image.height} pixels"))
-            said += [
-                (f"in the file: {name}", str(value)[:400])
-                for name, value in image.info.items()
-                if isinstance(value, str)
-            ]
-    except (RunError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        said.insert(0, ("size", "the picture cannot be read"))
-    return said
+        content = path.read_bytes()
+        facts = read_stamp(content, where=one.file)
+        return said + stamp_rows(facts, facts is not None and is_as_stamped(content, facts, where=one.file))
+    except AdloomError as error:
+        return [*said, ("in the file", f"{error.what}")]
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return [("size", "the picture cannot be read"), *said]
+
+
+def stamp_rows(facts: Provenance | None, as_stamped: bool) -> list[tuple[str, str]]:
+    """What a file says of itself, in words, and whether its pixels are those that were stamped."""
+    if facts is None:
+        return [("in the file", "nothing of how it was made")]
+    return [
+        ("digital source type", facts.source_type),
+        ("in the file: weights", facts.model_hash),
+        ("in the file: policy", facts.policy_hash),
+        ("in the file: seed", str(facts.seed)),
+        ("in the file: label", facts.label or "none"),
+        ("pixels", "as stamped" if as_stamped else "not those that were stamped"),
+    ]
 
 
 def worded(history: list[Decision], one: Creative) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import DataError, SettingsError
+from contracts.provenance import COMPOSED
 from review.ad_sheets import PLATFORMS, SHEETS, Ad, alt_text, button_of, from_csv, harmless, to_csv
 from review.archive import read_archive, write_archive
 from review.landing import tagged_url
@@ -23,7 +24,7 @@ def ad(**changes: object) -> Ad:
         "weights_hash": "0" * 64, "topics": ("running", "hiking"), "headline": "Run further", "body": "Light.",
         "call_to_action": "Shop now", "alt_text": "Ad by Stride.", "landing": {name: f"https://x.test/?p={name}" for name in PLATFORMS},
         "display_url": "x.test", "campaign": "Adloom sample", "ad_group": "shoe-1", "file": "shoe-1/shoe-1-ab_720x720.png",
-        "sha256": "1" * 64, "bytes": 10, "width": 720, "height": 720, "main": True,
+        "sha256": "1" * 64, "bytes": 10, "width": 720, "height": 720, "main": True, "digital_source_type": COMPOSED,
     }  # fmt: skip
     return Ad(**{**known, **changes})  # type: ignore[arg-type]
 

@@ -15,12 +15,13 @@ from urllib.parse import urlencode
 import polars as pl
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
 from contracts.decisions import Reason, Role
 from contracts.errors import SettingsError
+from contracts.provenance import COMPOSED, Provenance
 from contracts.redraw_jobs import RedrawJob
+from contracts.stamps import stamped
 from contracts.store import file_hash, tree_hashes, write_json
 from review.accounts import FAILURES_PER_NAME
 from review.desk import Desk
@@ -199,9 +200,10 @@ def write_redraw(run: Path, job_id: str, replaces: str, made: list[str]) -> None
     )
     rows.write_parquet(folder / "creatives.parquet")
     for number, name in enumerate(made):
-        about = PngInfo()
-        about.add_text("digital source type", "compositeWithTrainedAlgorithmicMedia")
-        Image.new("RGB", (48, 48), (250, number, 9)).save(folder / "images" / f"{name}.png", pnginfo=about)
+        out = io.BytesIO()
+        Image.new("RGB", (48, 48), (250, number, 9)).save(out, "PNG")
+        facts = Provenance(COMPOSED, name, "k0", "diffusion", 7, "w" * 64, "p" * 16)
+        (folder / "images" / f"{name}.png").write_bytes(stamped(out.getvalue(), facts))
     write_json(folder / "redraw.json", {"replaces": replaces, "reasons": ["too_dark"], "headlines": {}})
     write_json(folder / "manifest.json", {"outputs": tree_hashes(folder)})
     job = RedrawJob(
@@ -225,7 +227,10 @@ def test_a_redrawn_creative_stands_beside_the_version_before_and_says_how_it_was
     assert told["sha256"] == one.file_hash == file_hash(runs / "shop-1" / one.file)
     assert told["weights"] == "w" * 64
     assert (told["seed"], told["run"], told["size"]) == ("1", "shop-1", "48 x 48 pixels")
-    assert told["in the file: digital source type"] == "compositeWithTrainedAlgorithmicMedia"
+    assert told["digital source type"] == COMPOSED
+    assert (told["in the file: policy"], told["in the file: seed"]) == ("p" * 16, "7")
+    assert told["pixels"] == "as stamped"
+    assert "nothing of how it was made" in old
 
 
 def test_a_watched_shelf_makes_nobody_wait_and_a_page_shows_the_files_as_they_are(
