@@ -330,6 +330,17 @@ class ExportSettings(_Frozen):
         "{cohort} and {size} are filled in",
     )  # fmt: skip
     campaign: str = Field(default="Adloom {run}", min_length=1, description="campaign that the sheets put ads in")
+    certificate: Path | None = Field(
+        default=None, description="certificates (PEM) to sign pictures with, C2PA; needs adloom[provenance]"
+    )
+    private_key: Path | None = Field(default=None, description="key (PEM) of the first of these certificates")
+    algorithm: Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] = Field(
+        default="es256", description="that the key is for"
+    )
+    time_authority: str | None = Field(
+        default=None,
+        description="address (RFC 3161) that certifies the time, so that signatures outlive the certificate",
+    )
 
 
 class Settings(_Frozen):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from contracts.stamps import read_stamp
 from contracts.store import MANIFEST, code_version, file_hash
 from flows.job import Job, job_of
 from flows.open_reviews import hashed_creatives
+from flows.sign_pictures import Seal
 from review.ad_sheets import PLATFORMS, SHEETS, Ad, alt_text, to_csv
 from review.archive import write_archive
 from review.clearance import Candidate, Objection, clear
@@ -57,7 +59,7 @@ class _Creative:
 def export(
     job: Job, log: DecisionLog, out: Path, *, settings: ExportSettings | None = None, leave_out_stale: bool = False
 ) -> Exported:
-    """Writes the ZIP; the same run and decisions give the same bytes.
+    """Writes the ZIP; the same run and decisions give the same bytes, unless the pictures are signed.
 
     Args:
         job: whose run was reviewed.
@@ -70,6 +72,7 @@ def export(
         DataError: nothing is approved; or a check or an approval is stale (the message lists which and why); or a
             landing URL is none.
         RunError: the run cannot be read, or a picture does not say how it was made.
+        SettingsError: the pictures cannot be signed as the settings ask.
     """
     creatives = _creatives(job)
     standing = log.standings(
@@ -93,13 +96,28 @@ def export(
     if not free:
         raise DataError("no creative is approved", where=str(job.run), fix="Approve some first: adloom review.")
     chosen = [one for one in creatives if one.row["creative_id"] in set(free)]
-    ads, contents = _ads(job, chosen, settings or job.settings.export)
+    settings = settings or job.settings.export
+    seal = Seal.open(settings)
     told = {one.creative_id: one for one in candidates}
+    with tempfile.TemporaryDirectory(prefix="adloom-signed-") as signed:
+        ads, contents = _ads(job, chosen, settings, seal, Path(signed))
+        _write(job, out, ads, contents, [told[name] for name in free], signed=seal is not None)
+    return Exported(out, len(free), len(contents), tuple(objections))
+
+
+def _write(
+    job: Job,
+    out: Path,
+    ads: Sequence[Ad],
+    contents: dict[str, Path],
+    told: Sequence[Candidate],
+    *,
+    signed: bool,
+) -> None:
     sheets = {name: to_csv(rows_of(ads)) for name, rows_of in SHEETS.items()}
-    manifest = _manifest(job, ads, sheets, [told[name] for name in free])
+    manifest = _manifest(job, ads, sheets, told) | {"signed": signed}
     text = (json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
     write_archive(out, {**contents, **sheets, MANIFEST_NAME: text})
-    return Exported(out, len(free), len(contents), tuple(objections))
 
 
 def export_run(run: Path, log: DecisionLog, out: Path, leave_out_stale: bool) -> None:
@@ -167,9 +185,12 @@ def _hash(path: Path) -> str:
     return file_hash(path) if path.is_file() else ""
 
 
-def _ads(job: Job, chosen: Sequence[_Creative], settings: ExportSettings) -> tuple[list[Ad], dict[str, bytes | Path]]:
+def _ads(
+    job: Job, chosen: Sequence[_Creative], settings: ExportSettings, seal: Seal | None, folder: Path
+) -> tuple[list[Ad], dict[str, Path]]:
+    """The ads, and the file of each by its name in the archive; signed ones are written to `folder`."""
     ads: list[Ad] = []
-    contents: dict[str, bytes | Path] = {}
+    contents: dict[str, Path] = {}
     for one in chosen:
         row, concept = one.row, one.concept
         headline = row["headline"] or concept["headline"][0]
@@ -184,7 +205,13 @@ def _ads(job: Job, chosen: Sequence[_Creative], settings: ExportSettings) -> tup
             name = f"{slug(concept['advertiser'])}/{slug(row['concept_id'])}/{slug(row['creative_id'])}_{size}{path.suffix.lower()}"
             if name in contents:  # the main picture is among the other sizes too
                 continue
+            content = path.read_bytes()
+            facts = _stamp(content, path)
             contents[name] = path
+            if seal is not None:
+                content = seal.sign(content, facts, title=Path(name).name)
+                contents[name] = folder / f"{len(contents)}{path.suffix}"
+                contents[name].write_bytes(content)
             landing = {
                 platform: tagged_url(
                     concept["landing_url"], settings.utm, {**words, "platform": platform, "size": size}, where=where
@@ -211,12 +238,12 @@ def _ads(job: Job, chosen: Sequence[_Creative], settings: ExportSettings) -> tup
                     campaign=fill(settings.campaign, words),
                     ad_group=row["concept_id"],
                     file=name,
-                    sha256=file_hash(path),
-                    bytes=path.stat().st_size,
+                    sha256=hashlib.sha256(content).hexdigest(),
+                    bytes=len(content),
                     width=wide,
                     height=high,
                     main=number == 0,
-                    digital_source_type=_stamp(path).source_type,
+                    digital_source_type=facts.source_type,
                 )
             )
     return sorted(ads, key=lambda ad: ad.file), contents
@@ -230,9 +257,9 @@ def _size(path: Path) -> tuple[int, int]:
         raise RunError("is not a picture", where=str(path), fix="Repeat: adloom run DATA.") from error
 
 
-def _stamp(path: Path) -> Provenance:
+def _stamp(content: bytes, path: Path) -> Provenance:
     """What a file says of how it was made. Raises RunError when it says nothing."""
-    found = read_stamp(path.read_bytes(), where=str(path))
+    found = read_stamp(content, where=str(path))
     if found is None:
         fix = "An older Adloom drew it. Repeat: adloom run DATA."
         raise RunError("does not say how it was made", where=str(path), fix=fix)

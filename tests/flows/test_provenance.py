@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ from PIL import Image
 from contracts.decisions import Kind, Role
 from contracts.provenance import COMPOSED, PAINTED
 from contracts.run_creatives import run_creatives
+from contracts.settings import ExportSettings
 from contracts.stamps import is_as_stamped, read_stamp, unstamped
 from contracts.tables import GENERAL_COHORT
 from flows.ask_redraw import request
@@ -20,9 +22,11 @@ from flows.export_creatives import export
 from flows.job import Job
 from flows.open_reviews import hashed_creatives, open_log
 from flows.redraw_creatives import draw_again
+from flows.sign_pictures import read_manifest
 from review.ad_sheets import from_csv
 from review.archive import read_archive
 from review.decisions import Said
+from tests.flows.certificates import make_chain
 
 
 def test_every_picture_of_a_batch_and_of_a_redraw_says_truly_how_it_was_made(job: Job) -> None:
@@ -73,6 +77,20 @@ def test_the_export_keeps_the_stamps_and_its_sheets_say_what_the_files_say(job: 
             assert told.creative_id == one["creative_id"]
             assert about["digital_source_type"] == sheet[name] == told.source_type
         assert manifest["synthetic"]["digital_source_types"] == sorted(set(sheet.values()))
+        assert not manifest["signed"]
+        chain = make_chain(tmp_path)
+        signing = ExportSettings(certificate=chain.certificate, private_key=chain.private_key)
+        export(job, log, tmp_path / "signed.zip", settings=signing)
+        sealed = read_archive(tmp_path / "signed.zip")
+        manifest = json.loads(sealed["manifest.json"])
+        assert manifest["signed"]
+        assert set(manifest["files"]) == {name for name in held if name.endswith((".png", ".jpg"))}
+        for name, about in manifest["files"].items():
+            found = read_manifest(sealed[name], where=name, anchors=chain.root)
+            assert found is not None
+            assert found.state == "Trusted"
+            assert found.actions[0]["digitalSourceType"] == about["digital_source_type"]
+            assert (about["sha256"], about["bytes"]) == (sha256(sealed[name]).hexdigest(), len(sealed[name]))
         # a picture whose stamp was taken out is another file: nothing is exported
         path = job.run / one["file"]
         path.write_bytes(unstamped(path.read_bytes()))
