@@ -165,7 +165,7 @@ def check(
     suggest_mapping: Annotated[bool, Parameter(negative="", help="Propose a mapping.toml instead.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Check a data folder and change nothing in it; exit 1 and a table of reasons if rows were set aside.
+    """Check a data folder and change nothing in it; exit 1 and the reasons if rows were set aside or brands.toml is faulty.
 
     Example: adloom check data/shop
 
@@ -183,10 +183,10 @@ def check(
         return 0
     with Bar() as bar:
         summary = inspect(data, load_settings(config).sources, page, tell=bar.tell)
-    rejected = sum(table["rejected"] for table in summary["tables"])
+    faulty = bool(summary["brands"]) or any(table["rejected"] for table in summary["tables"])
     if as_json:
         print(json.dumps(summary))
-        return 1 if rejected else 0
+        return 1 if faulty else 0
     table = Table("table", "read", "accepted", "set aside", "left out")
     for row in summary["tables"]:
         left_out = row["withheld"] + row["sensitive"]
@@ -201,7 +201,7 @@ def check(
         out.print(_findings(summary["findings"]))
     out.print(summary["verdict"])
     out.print(f"Page {page}")
-    return 1 if rejected else 0
+    return 1 if faulty else 0
 
 
 def _findings(findings: list[dict[str, Any]]) -> Table:

@@ -200,7 +200,7 @@ def draw_all(
             write_json(
                 record,
                 [
-                    keep(folder, cohort, concept, one, settings.sizes, origin)
+                    keep(folder, cohort, concept, one, settings.sizes, origin, gate)
                     for (cohort, concept, _), one in zip(batch, finished, strict=True)
                 ],
             )
@@ -230,13 +230,13 @@ def checks_of(job: Job) -> CheckSettings:
 
 
 def keep(
-    folder: Path, cohort: int, concept: str, finished: Finished, sizes: Sequence[str], origin: Origin
+    folder: Path, cohort: int, concept: str, finished: Finished, sizes: Sequence[str], origin: Origin, gate: Gate
 ) -> dict[str, Any]:
     """Writes a finished creative, its scene and, where it passed, its other sizes, all stamped; returns its row."""
     name, facts = finished.order.name, origin.facts(finished.order)
     made: list[dict[str, Any]] = []
     left_out: list[dict[str, str]] = []
-    for one in renditions_of(finished, sizes if not finished.checks else ()):
+    for one in renditions_of(finished, sizes if not finished.checks else (), gate):
         if one.image is None:
             left_out.append({"format": one.layout, "reason": one.reason})
             continue

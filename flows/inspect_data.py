@@ -10,14 +10,15 @@ from typing import Any
 
 import polars as pl
 
-from contracts.errors import DataError
+from contracts.errors import AdloomError, DataError
 from contracts.settings import SourceSettings
 from contracts.store import write_atomically
 from evaluation.check_page import render_check
+from generators.typesetting.brand_kits import load_brands
 from sources.catalogue import CHECKS
 from sources.files import read_batches
 from sources.intake import take_in
-from sources.outcome import Intake
+from sources.outcome import Intake, read_table
 from sources.places import find_any
 from sources.suggestion import Suggestion, suggest
 
@@ -34,13 +35,26 @@ def inspect(
     """
     with tempfile.TemporaryDirectory() as name:
         intake = take_in(data, Path(name) / "out", Path(name) / "parts", settings, tell=tell)
-    summary = summarise(intake, settings)
+        faults = brand_faults(data, intake)
+    summary = summarise(intake, settings) | {"brands": faults}
+    if faults:
+        summary["verdict"] = f"A run would stop: {faults} {summary['verdict']}"
     try:
         write_atomically(page, render_check(summary).encode())
     except OSError as error:
         fix = "Give another file with --out."
         raise DataError(f"cannot be written ({error.strerror})", where=str(page), fix=fix) from error
     return summary
+
+
+def brand_faults(data: Path, intake: Intake) -> str:
+    """What is wrong with the brand kits of a data folder, in one line; empty: nothing."""
+    advertisers = read_table(intake.out, "concepts")["advertiser"].unique().sort().to_list()
+    try:
+        load_brands(data, advertisers=advertisers)
+    except AdloomError as error:
+        return str(error)
+    return ""
 
 
 def summarise(intake: Intake, settings: SourceSettings) -> dict[str, Any]:

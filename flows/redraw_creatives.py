@@ -126,7 +126,7 @@ def draw_again(job: Job, wanted: RedrawJob) -> RedrawJob:
             painter, [order], side=settings.side, redraws=settings.redraws, candidates=max(settings.candidates, 8),
             appeal=appeal, gate=gate,
         )[0]  # fmt: skip
-        rows.append(keep(folder, row["cohort"], row["concept_id"], finished, settings.sizes, origin))
+        rows.append(keep(folder, row["cohort"], row["concept_id"], finished, settings.sizes, origin, gate))
         headlines[name] = finished.order.copy.headline
         appeal.avoid(scene_looks(finished.scene[None], order.product)[0])
         replace(wanted, state="drawing", done=number + 1).write(run)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from contracts.errors import DataError
-from generators.checking.checks import examine
 from generators.checking.findings import Finding, failed
+from generators.checking.gate import Gate
 from generators.layout import LAYOUTS, with_product
 from generators.studio import Finished
 from generators.typesetting.typesetter import typeset
@@ -45,11 +45,11 @@ class Rendition:
     suffix: str = ""
 
 
-def renditions_of(finished: Finished, layouts: Iterable[str]) -> Iterator[Rendition]:
+def renditions_of(finished: Finished, layouts: Iterable[str], gate: Gate) -> Iterator[Rendition]:
     """The creative in each of the formats; the scene that was filled and enlarged for the first serves all.
 
-    What depends on the scene (repeats, indecency, words, brand colours) was examined on the creative itself; here the pixels
-    are: flat, product altered, contrast, type out of place.
+    What depends on the scene and the words alone (repeats, indecency, rudeness) was examined on the creative itself; see
+    `Gate.examine_size` for the rest.
     """
     order = finished.order
     for name in layouts:
@@ -62,7 +62,7 @@ def renditions_of(finished: Finished, layouts: Iterable[str]) -> Iterator[Rendit
         except DataError as error:
             yield Rendition(name, reason=f"{error.what}")
             continue
-        findings = examine(image, order.product, report, layout)
+        findings = gate.examine_size(image, order.product, order.copy, report, layout, where=f"creative {order.name}")
         if failed(findings):
             yield Rendition(name, reason="; ".join(_why(one) for one in findings if one.passed is False))
             continue

@@ -89,17 +89,38 @@ class Gate:
         if len(found) == 1:  # of another size: nothing stands where the report says
             return tuple(found)
         pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
-        settings = self.settings
         if cohort is not None:
             found.append(self._repeats(perceptual_hash(image), cohort))
         found.append(self._reads(pixels, report, copy.headline))
         found.append(self._is_decent(image))
         found.append(check_copy(self.rude(copy)))
-        found.append(check_button(pixels, report, copy.colours, limit=settings.button_difference, where=where))
-        colours = forbidden_to(copy.advertiser, settings)
-        limit = settings.forbidden_share
-        found.append(check_forbidden(pixels, product, report, colours, limit=limit, where=where))
-        return tuple(found)
+        return (*found, *self._colours(pixels, product, copy, report, where))
+
+    def examine_size(
+        self,
+        image: Image.Image,
+        product: Pixels | None,
+        copy: Copy,
+        report: TypesetReport,
+        layout: Layout,
+        *,
+        where: str = "creative",
+    ) -> tuple[Finding, ...]:
+        """The findings on a further size of a picture that passed: on its pixels and its colours. Arguments as above."""
+        found = examine(image, product, report, layout)
+        if len(found) == 1:
+            return tuple(found)
+        pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
+        return (*found, *self._colours(pixels, product, copy, report, where))
+
+    def _colours(
+        self, pixels: Pixels, product: Pixels | None, copy: Copy, report: TypesetReport, where: str
+    ) -> list[Finding]:
+        settings, barred = self.settings, forbidden_to(copy.advertiser, self.settings)
+        return [
+            check_button(pixels, report, copy.colours, limit=settings.button_difference, where=where),
+            check_forbidden(pixels, product, report, barred, limit=settings.forbidden_share, where=where),
+        ]
 
     def remember(self, name: str, cohort: int, image: Image.Image) -> None:
         """Keeps a picture that passed from being repeated."""

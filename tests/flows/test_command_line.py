@@ -172,3 +172,21 @@ def test_every_command_in_the_docs_exists_with_these_options() -> None:
         app.parse_args(command.split()[1:], exit_on_error=False, print_error=False)
     with pytest.raises(cyclopts.CycloptsError):
         app.parse_args(["run", "--no-such-option", "1"], exit_on_error=False, print_error=False)
+
+
+def test_check_names_every_fault_of_the_brand_kits_beside_the_rows(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copy / "brands.toml").write_text('["*"]\ncolor = "#112233"\n["Somebody"]\nlogos = ["none.png"]\n')
+    page = copy.parent / "check.html"
+    assert execute(["check", str(copy), "--json", "--out", str(page)]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert "brands.toml" in told["brands"]
+    assert "color" in told["brands"]
+    assert "none.png" in told["brands"]
+    assert told["verdict"].startswith("A run would stop:")
+    assert all(table["rejected"] == 0 for table in told["tables"]), "the rows are told all the same"
+    assert "none.png" in page.read_text()
+    (copy / "brands.toml").write_text('["*"]\ncolours = ["#112233"]\n')
+    assert execute(["check", str(copy), "--json", "--out", str(page)]) == 0
+    assert json.loads(capsys.readouterr().out)["brands"] == ""

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 import generators.typesetting.backdrop
+from contracts.settings import CheckSettings
 from generators.checking.gate import Gate
 from generators.layout import LAYOUTS
 from generators.products import fit_product
-from generators.renditions import MOST_BYTES, SPARE_BYTES, encode, renditions_of
+from generators.renditions import MOST_BYTES, SPARE_BYTES, Rendition, encode, renditions_of
 from generators.studio import Finished, Order, finish
 from generators.typesetting.wording import Copy
 
@@ -28,7 +29,7 @@ def finished() -> Finished:
 
 
 def test_every_size_is_made_with_the_product_exact_and_in_a_file_that_platforms_take(finished: Finished) -> None:
-    made = {one.layout: one for one in renditions_of(finished, LAYOUTS)}
+    made = {one.layout: one for one in renditions_of(finished, LAYOUTS, Gate())}
     assert list(made) == list(LAYOUTS)
     product = finished.order.product
     assert product is not None
@@ -55,7 +56,7 @@ def test_the_scene_is_filled_once_for_all_sizes(finished: Finished, monkeypatch:
 
     monkeypatch.setattr(generators.typesetting.backdrop, "clear_product", again)
     monkeypatch.setattr(generators.typesetting.backdrop, "enlarge", again)
-    assert len([one for one in renditions_of(finished, ("300x250", "9:16")) if one.image]) == 2
+    assert len([one for one in renditions_of(finished, ("300x250", "9:16"), Gate()) if one.image]) == 2
 
 
 def test_a_size_without_room_for_the_words_is_left_out_with_its_reason_and_the_others_are_made(
@@ -68,7 +69,7 @@ def test_a_size_without_room_for_the_words_is_left_out_with_its_reason_and_the_o
         "Stride",
     )
     crowded = replace(finished, order=replace(finished.order, copy=words))
-    strip, square = renditions_of(crowded, ("320x50", "1:1"))
+    strip, square = renditions_of(crowded, ("320x50", "1:1"), Gate())
     assert strip.image is None
     assert "does not fit" in strip.reason
     assert square.image is not None
@@ -76,7 +77,7 @@ def test_a_size_without_room_for_the_words_is_left_out_with_its_reason_and_the_o
 
 def test_a_size_that_fails_a_check_is_left_out_with_its_reason(finished: Finished) -> None:
     flat = replace(finished.backdrop, fine=np.full_like(finished.backdrop.fine, 90))
-    (one,) = renditions_of(replace(finished, backdrop=flat), ("300x250",))
+    (one,) = renditions_of(replace(finished, backdrop=flat), ("300x250",), Gate())
     assert one.image is None
     assert "blank_or_flat" in one.reason
 
@@ -89,3 +90,24 @@ def test_a_display_ad_that_no_lossless_file_holds_is_the_best_jpeg_that_fits() -
     assert suffix == ".jpg"
     assert 0.85 * (MOST_BYTES - SPARE_BYTES) < len(content) <= MOST_BYTES - SPARE_BYTES
     assert encode(Image.new("RGB", (300, 250)))[1] == ".png"
+
+
+def test_a_size_that_shows_too_much_of_a_forbidden_colour_is_left_out_and_one_that_shows_less_is_made(
+    finished: Finished,
+) -> None:
+    fine = finished.backdrop.fine.copy()
+    fine[:, 200:300] = np.array([230, 30, 43], np.float32)[:, None, None]
+    banded = replace(finished, backdrop=replace(finished.backdrop, fine=fine))
+    free = list(renditions_of(banded, LAYOUTS, Gate()))
+    assert all(one.reason == "" for one in free)
+
+    def red(one: Rendition) -> float:
+        assert one.image is not None
+        return float((np.abs(np.asarray(one.image, np.int64) - (230, 30, 43)).max(axis=-1) < 12).mean())
+
+    most, least = max(free, key=red), min(free, key=red)
+    limit = (red(most) + red(least)) / 2
+    strict = Gate(CheckSettings(forbidden_colours={"Stride": ("#e61e2b",)}, forbidden_share=limit))
+    refused, made = renditions_of(banded, (most.layout, least.layout), strict)
+    assert "forbidden_colour: #e61e2b" in refused.reason
+    assert made.reason == ""
