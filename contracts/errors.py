@@ -34,3 +34,7 @@ class ModelError(AdloomError):
 
 class RunError(AdloomError):
     """A run folder cannot be written, resumed or read."""
+
+
+class DiskError(AdloomError):
+    """What must be written cannot be: the disk is full or read-only, or belongs to somebody else."""

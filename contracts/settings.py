@@ -319,6 +319,21 @@ class ApprovalSettings(_Frozen):
     )
 
 
+class NightSettings(_Frozen):
+    """What a batch does when nobody is watching; see docs/nights.md. It decides nothing of what comes out."""
+
+    retries: int = Field(
+        default=3,
+        ge=0,
+        le=20,
+        description="times a stage is tried again after a fault that may pass, such as a lost network",
+    )
+    first_pause_seconds: float = Field(
+        default=5.0, ge=0, description="before the first retry; each next one is doubled"
+    )
+    longest_pause_seconds: float = Field(default=300.0, ge=0, description="before a retry at most")
+
+
 class ExportSettings(_Frozen):
     """What goes to ad platforms."""
 
@@ -358,6 +373,7 @@ class Settings(_Frozen):
     learning: LearningSettings = LearningSettings()
     approval: ApprovalSettings = ApprovalSettings()
     export: ExportSettings = ExportSettings()
+    nights: NightSettings = NightSettings()
 
 
 def load_settings(path: Path | None) -> Settings:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from contracts.disk import writing
 from contracts.errors import RunError
+from contracts.lock import Lock, check_held, locked
 
 MANIFEST = "manifest.json"
 _KEY = "key.json"
@@ -121,30 +122,9 @@ class RunStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Holds the run for this process. Raises RunError when another process works on it or it cannot be written."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / ".lock").open("a+")
-        except OSError as error:
-            raise RunError(
-                f"cannot be written ({error.strerror})", where=str(self.folder), fix="Give another folder with --out."
-            ) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                lock.seek(0)
-                raise RunError(
-                    f"another process works on this run ({lock.read().strip() or 'owner unknown'})",
-                    where=str(self.folder),
-                    fix="Wait for it to end, or stop it, and repeat the command.",
-                ) from error
-            lock.truncate(0)
-            lock.write(f"pid {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime())}")
-            lock.flush()
-            yield
+    def locked(self, tell: Callable[[str], None] = lambda line: None) -> contextlib.AbstractContextManager[Lock]:
+        """Holds the run for this process, see `contracts.lock.locked`."""
+        return locked(self.folder, tell)
 
     def current(self, key: StageKey) -> StageResult | None:
         """The stage's result when its manifest still matches the key and its files are intact; None otherwise."""
@@ -163,25 +143,43 @@ class RunStore:
 
         An interrupted stage leaves `<name>.part`; the next attempt with the same key finds there what was finished.
         """
-        final, part = self.folder / key.stage, self.folder / f"{key.stage}.part"
-        if _read_json(part / _KEY) != json.loads(json.dumps(key.as_json())):
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-            write_json(part / _KEY, key.as_json())
-        began = time.monotonic()
-        work(part)
-        seconds = round(time.monotonic() - began, 3)
-        outputs = {path: digest for path, digest in tree_hashes(part).items() if path != _KEY}
-        manifest = {**key.as_json(), "outputs": outputs, "seconds": seconds}
-        write_json(part / MANIFEST, manifest)
-        (part / _KEY).unlink()
-        old = self.folder / f"{key.stage}.old"
+        with writing(self.folder, need=lambda: self._need(key.stage)):
+            return self._perform(key, work)
+
+    def _perform(self, key: StageKey, work: Callable[[Path], None]) -> StageResult:
+        part, said = self.folder / f"{key.stage}.part", json.loads(json.dumps(key.as_json()))
+        manifest = _read_json(part / MANIFEST)
+        if manifest is None or any(manifest.get(field) != value for field, value in said.items()):
+            manifest = self._work(part, key, said, work)
+        check_held(self.folder)
+        (part / _KEY).unlink(missing_ok=True)
+        final, old = self.folder / key.stage, self.folder / f"{key.stage}.old"
         shutil.rmtree(old, ignore_errors=True)
         if final.exists():
             final.rename(old)
         part.rename(final)
         shutil.rmtree(old, ignore_errors=True)
-        return StageResult(key.stage, final, False, _digest(manifest), seconds)
+        return StageResult(key.stage, final, False, _digest(manifest), float(manifest["seconds"]))
+
+    def _work(self, part: Path, key: StageKey, said: dict[str, Any], work: Callable[[Path], None]) -> dict[str, Any]:
+        """Fills the unfinished folder; its manifest, written last, says that it is whole."""
+        if _read_json(part / _KEY) != said:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            write_json(part / _KEY, said)
+        began = time.monotonic()
+        work(part)
+        seconds = round(time.monotonic() - began, 3)
+        outputs = {path: digest for path, digest in tree_hashes(part).items() if path != _KEY}
+        held = sum((part / path).stat().st_size for path in outputs)
+        manifest = {**said, "outputs": outputs, "bytes": held, "seconds": seconds}
+        write_json(part / MANIFEST, manifest)
+        return manifest
+
+    def _need(self, name: str) -> int | None:
+        """Bytes that a stage took at most, in this run or one beside it; None: it has never been finished there."""
+        told = (_read_json(path) for path in self.folder.parent.glob(f"*/{name}/{MANIFEST}"))
+        return max((int(one["bytes"]) for one in told if one is not None and "bytes" in one), default=None)
 
     def manifest(self, name: str) -> dict[str, Any] | None:
         """The manifest of a finished stage; None when it has none."""

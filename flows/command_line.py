@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import Parameter
 
+from contracts.disk import disk_fault
 from contracts.errors import AdloomError, DataError, SettingsError
 from contracts.settings import load_settings, with_renders
 from contracts.store import write_atomically, write_json
@@ -52,10 +53,10 @@ def execute(words: list[str]) -> int:
     except cyclopts.CycloptsError as error:
         return complain(f"command line: {' '.join(str(error).split())} Try: adloom --help")
     except OSError as error:
-        where = error.filename or "disk"
-        return complain(
-            f"{where}: {error.strerror or error}. Mend this and repeat the command: it goes on where it stopped."
-        )
+        where = Path(error.filename or ".")
+        fault = disk_fault(error, where.parent)
+        told = f"{where}: {error.strerror or error}. Mend this and repeat the command: it goes on where it stopped."
+        return complain(str(fault) if fault else told)
     except KeyboardInterrupt:
         return complain("stopped. Repeat the command to go on where it stopped.", code=130)
     return result if isinstance(result, int) else 0

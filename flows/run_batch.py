@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from contracts.errors import AdloomError, SettingsError
 from contracts.store import StageResult
 from flows import build_features, check_sources, draw_creatives, evaluate_run, rank_concepts, train_generator
 from flows.choose_painter import look_for_checkpoint
+from flows.clear_wreckage import claim_flow_run, noted_server
 from flows.job import Job, Stage
 from flows.leave_artifacts import leave_artifacts
 from flows.reach_prefect import named_server, quieten_prefect
+from flows.try_again import is_transient, pauses
+
+log = logging.getLogger("adloom")
 
 STAGES: tuple[Stage, ...] = (
     check_sources.STAGE,
@@ -39,7 +46,7 @@ def run_batch(job: Job, tell: Tell, *, last: str = STAGES[-1].name) -> list[Stag
     if last not in names:
         raise SettingsError("is no stage", where=f"last stage {last!r}", fix=f"Give one of: {', '.join(names)}.")
     end = names.index(last) + 1
-    with job.store.locked():
+    with job.store.locked(tell=log.warning):
         job.note()
         look_for_checkpoint(job)
         done = finished_stages(job, tell, end=end)
@@ -70,9 +77,8 @@ def _as_flow(job: Job, tell: Tell, numbers: range) -> list[StageResult]:
 
     faults: list[AdloomError] = []
 
-    def is_transient(_: Any, __: Any, state: Any) -> bool:
-        error = state.result(raise_on_failure=False)
-        return isinstance(error, OSError)
+    def may_pass(_: Any, __: Any, state: Any) -> bool:
+        return is_transient(state.result(raise_on_failure=False))
 
     def perform(number: int) -> StageResult | None:
         stage = STAGES[number]
@@ -80,28 +86,35 @@ def _as_flow(job: Job, tell: Tell, numbers: range) -> list[StageResult]:
         try:
             key = stage.key(job)
             result = job.store.current(key) or job.store.perform(key, lambda folder: stage.work(job, folder))
-        except AdloomError as error:
+        except Exception as error:
+            if is_transient(error):
+                log.warning("%s: %s. It may pass: tried again while nights.retries allows.", stage.name, error)
+                raise
+            if not isinstance(error, AdloomError):
+                raise
             faults.append(error)
             return None
         tell(number, stage, result)
         return result
 
     retried: dict[str, Any] = {
-        "retries": 2,
-        "retry_delay_seconds": [2, 10],
-        "retry_condition_fn": is_transient,
+        "retries": job.settings.nights.retries,
+        "retry_delay_seconds": pauses(job.settings.nights),
+        "retry_condition_fn": may_pass,
         "cache_policy": NO_CACHE,
         "persist_result": False,
     }
 
     def batch() -> list[StageResult]:
         results: list[StageResult] = []
-        for number in numbers:
-            one = task(name=STAGES[number].name, **retried)(perform)
-            result = one(number)
-            if result is None:
-                raise RuntimeError(str(faults[0]))
-            results.append(result)
+        with noted_server(Path(os.environ["PREFECT_HOME"])):
+            claim_flow_run(job.run)
+            for number in numbers:
+                one = task(name=STAGES[number].name, **retried)(perform)
+                result = one(number)
+                if result is None:
+                    raise RuntimeError(str(faults[0]))
+                results.append(result)
         leave_artifacts(job, [stage.name for stage in STAGES[: numbers.stop]])
         return results
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from contracts.errors import RunError
+from contracts.lock import FILE, read_owner
 from contracts.store import RunStore, StageKey, write_json
 
 
@@ -91,26 +93,46 @@ def test_the_old_result_stays_until_the_new_one_is_whole(tmp_path: Path) -> None
     assert store.current(key()) is not None
 
 
-def _hold(folder: Path, ready: object, release: object) -> None:
-    with RunStore(folder).locked():
-        ready.set()  # type: ignore[attr-defined]
-        release.wait(20)  # type: ignore[attr-defined]
+def test_a_run_that_was_taken_over_is_not_published(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.perform(key(), write)
+    with store.locked():
+
+        def lose(folder: Path) -> None:
+            write(folder)
+            owner = read_owner(tmp_path / FILE)
+            assert owner is not None
+            (tmp_path / FILE).write_text(json.dumps(asdict(owner) | {"token": "of another", "pid": 1}))
+
+        with pytest.raises(RunError, match="was taken over by process 1"):
+            store.perform(key(seed=2), lose)
+    assert store.current(key()) is not None, "the other's, as far as this process knows"
 
 
-def test_a_second_process_is_told_who_holds_the_run(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready, release = context.Event(), context.Event()
-    other = context.Process(target=_hold, args=(tmp_path, ready, release))
-    other.start()
-    try:
-        assert ready.wait(20)
-        with pytest.raises(RunError, match=rf"pid {other.pid} since"), RunStore(tmp_path).locked():
-            pass
-    finally:
-        release.set()
-        other.join(20)
-    with RunStore(tmp_path).locked():
-        pass
+def test_a_stage_killed_between_its_two_renames_is_not_worked_on_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore(tmp_path)
+    store.perform(key(), write)
+    whole = Path.rename
+
+    def die(self: Path, target: Path) -> Path:
+        if self.name == "features.part":
+            raise KeyboardInterrupt
+        return whole(self, target)
+
+    monkeypatch.setattr(Path, "rename", die)
+    with pytest.raises(KeyboardInterrupt):
+        store.perform(key(seed=2), write)
+    monkeypatch.setattr(Path, "rename", whole)
+    assert not (tmp_path / "features").exists()
+
+    def never(folder: Path) -> None:
+        raise AssertionError
+
+    store.perform(key(seed=2), never)
+    assert store.current(key(seed=2)) is not None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["features"]
 
 
 def test_an_unfinished_stage_has_no_digest(tmp_path: Path) -> None:
