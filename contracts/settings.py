@@ -334,6 +334,25 @@ class NightSettings(_Frozen):
     longest_pause_seconds: float = Field(default=300.0, ge=0, description="before a retry at most")
 
 
+class DriftSettings(_Frozen):
+    """What marks a run to be looked at, beside the run before it; see docs/nights.md."""
+
+    psi: float = Field(
+        default=0.2, ge=0, description="population stability index of a feature or score, above which it has moved"
+    )
+    calibration: float = Field(
+        default=0.15, ge=0, description="relative change of clicks over predicted clicks that counts"
+    )
+    approval: float = Field(default=0.1, ge=0, le=1, description="change of the share of approvals that counts")
+    confidence: float = Field(
+        default=0.99, gt=0.5, lt=1, description="that no feature of a run moves by chance alone; likewise the others"
+    )
+    ignore: tuple[str, ...] = Field(
+        default=("hour", "weekday", "concept_age", "concept_shown", "user_shown"),
+        description="features that move with the calendar",
+    )
+
+
 class ExportSettings(_Frozen):
     """What goes to ad platforms."""
 
@@ -374,6 +393,7 @@ class Settings(_Frozen):
     approval: ApprovalSettings = ApprovalSettings()
     export: ExportSettings = ExportSettings()
     nights: NightSettings = NightSettings()
+    drift: DriftSettings = DriftSettings()
 
 
 def load_settings(path: Path | None) -> Settings:

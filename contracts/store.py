@@ -18,6 +18,7 @@ from typing import Any
 from contracts.disk import writing
 from contracts.errors import RunError
 from contracts.lock import Lock, check_held, locked
+from contracts.memory import Peak
 
 MANIFEST = "manifest.json"
 _KEY = "key.json"
@@ -25,13 +26,30 @@ _KEY = "key.json"
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What became of a stage: its folder, whether it was up to date, the digest of what it holds, seconds of work."""
+    """What became of a stage.
+
+    Attributes:
+        name, folder: of the stage.
+        skipped: whether it was up to date.
+        digest: of what it holds.
+        seconds: of the work that made it, in its last attempt.
+        peak_bytes: the most memory that its process held meanwhile; 0: not known.
+        rows: in its tables.
+    """
 
     name: str
     folder: Path
     skipped: bool
     digest: str
     seconds: float
+    peak_bytes: int = 0
+    rows: int = 0
+
+    @staticmethod
+    def of(folder: Path, manifest: Mapping[str, Any], *, skipped: bool) -> StageResult:
+        """From a finished stage's manifest."""
+        measured = (float(manifest["seconds"]), int(manifest.get("peak_bytes", 0)), int(manifest.get("rows", 0)))
+        return StageResult(folder.name, folder, skipped, _digest(manifest), *measured)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +154,7 @@ class RunStore:
         held = {path: digest for path, digest in tree_hashes(folder).items() if path != MANIFEST}
         if held != manifest.get("outputs"):
             return None
-        return StageResult(key.stage, folder, True, _digest(manifest), float(manifest["seconds"]))
+        return StageResult.of(folder, manifest, skipped=True)
 
     def perform(self, key: StageKey, work: Callable[[Path], None]) -> StageResult:
         """Runs `work(folder)`; the stage's folder appears in one rename, with a manifest of what went in and came out.
@@ -159,7 +177,7 @@ class RunStore:
             final.rename(old)
         part.rename(final)
         shutil.rmtree(old, ignore_errors=True)
-        return StageResult(key.stage, final, False, _digest(manifest), float(manifest["seconds"]))
+        return StageResult.of(final, manifest, skipped=False)
 
     def _work(self, part: Path, key: StageKey, said: dict[str, Any], work: Callable[[Path], None]) -> dict[str, Any]:
         """Fills the unfinished folder; its manifest, written last, says that it is whole."""
@@ -168,11 +186,14 @@ class RunStore:
             part.mkdir(parents=True)
             write_json(part / _KEY, said)
         began = time.monotonic()
-        work(part)
+        with Peak() as peak:
+            work(part)
         seconds = round(time.monotonic() - began, 3)
         outputs = {path: digest for path, digest in tree_hashes(part).items() if path != _KEY}
         held = sum((part / path).stat().st_size for path in outputs)
-        manifest = {**said, "outputs": outputs, "bytes": held, "seconds": seconds}
+        rows = sum(_rows(part / path) for path in outputs if path.endswith(".parquet"))
+        measured = {"bytes": held, "seconds": seconds, "peak_bytes": peak.bytes, "rows": rows}
+        manifest = {**said, "outputs": outputs, **measured}
         write_json(part / MANIFEST, manifest)
         return manifest
 
@@ -195,6 +216,12 @@ class RunStore:
 
 def _digest(manifest: Mapping[str, Any]) -> str:
     return digest_of({"outputs": manifest["outputs"], "inputs": manifest["inputs"]})
+
+
+def _rows(table: Path) -> int:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - slow to import
+
+    return int(pq.read_metadata(table).num_rows)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

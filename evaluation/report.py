@@ -57,6 +57,7 @@ def build_report(data: ReportData) -> Report:
         "reviews": rounds_section(data.review_rounds, confidence=data.settings.confidence),
         "budget": absent(data.budget) if isinstance(data.budget, str) else budget_section(*data.budget),
         "space": absent("No drift of the space was measured.") if data.space is None else dict(data.space),
+        "nights": absent("No run before was looked for.") if data.nights is None else dict(data.nights),
         "intake": [asdict(table) for table in data.intake],
         "probes": [asdict(topic) for topic in data.probes],
         "funnel": [asdict(step) for step in data.funnel],

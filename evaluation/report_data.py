@@ -156,6 +156,7 @@ class ReportData:
         review_rounds: of review, that the generator has learned from, the first one first.
         space: how well the frozen space explains the log: version, kind, items, guests, days, shares, advice and reasons,
             as in report.json.
+        nights: what has moved since the run before, as in report.json; or {"absent": why}.
         intake: one for each input file.
         probes: one for each topic that is marked sensitive.
         explained: what moves the ranker's scores: `importance` and `dependence`, as `ranking.explanations` gives them.
@@ -190,6 +191,7 @@ class ReportData:
     picture_rows: tuple[PictureRow, ...] = ()
     review_rounds: tuple[ReviewRound, ...] = ()
     space: Mapping[str, object] | None = None
+    nights: Mapping[str, object] | None = None
     intake: tuple[IntakeTable, ...] = ()
     probes: tuple[TopicProbe, ...] = ()
     explained: Mapping[str, Any] | None = None

@@ -27,6 +27,7 @@ from flows import (
 )
 from flows.console import Config, Json, Models, app, complain, out
 from flows.job import MODELS, RUNS, SHIPPED, Job
+from flows.keep_log import close_log, open_log
 from flows.show_progress import Ticker
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
 
 def execute(words: list[str]) -> int:
     """Runs one command; returns the exit code."""
+    close_log()
     try:
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except AdloomError as error:
@@ -81,17 +83,25 @@ def run(
     data: The data folder; the shipped sample when left out.
     """
     from flows.run_batch import STAGES, run_batch  # noqa: PLC0415 - slow to import
+    from flows.sum_up_run import SUMMARY, summary_table  # noqa: PLC0415 - slow to import
 
+    open_log()
     job = Job(data or SHIPPED, with_renders(load_settings(config), renders), out_dir, models)
     ticker = Ticker(out, len(STAGES), quiet=as_json)
     results = run_batch(job, ticker.tell)
     report = job.run / "evaluation" / "report.html"
     if as_json:
-        stages = [{"stage": r.name, "skipped": r.skipped, "seconds": r.seconds} for r in results]
-        print(json.dumps({"run": str(job.run), "report": str(report), "stages": stages}))
+        told = [(r.name, r.skipped, r.seconds, r.rows, r.peak_bytes) for r in results]
+        stages = [dict(zip(("stage", "skipped", "seconds", "rows", "peak_bytes"), one, strict=True)) for one in told]
+        look = json.loads((job.run / SUMMARY).read_text(encoding="utf-8"))["look"]
+        print(json.dumps({"run": str(job.run), "report": str(report), "stages": stages, "look": look}))
         return 0
     if all(result.skipped for result in results):
         out.print("Every stage is up to date.")
+    summary = json.loads((job.run / SUMMARY).read_text(encoding="utf-8"))
+    out.print(summary_table(summary))
+    for reason in summary["look"]:
+        out.print(f"Look at this run: {reason}")
     out.print(f"Report    {report}")
     out.print(f"Creatives {job.run / 'generators' / 'images'}")
     return 0

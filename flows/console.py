@@ -9,6 +9,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from flows.keep_log import is_open, log
+
 app = App(
     name="adloom",
     help="Browsing logs in; personalised ads that an analyst has approved, and honest evidence of their worth, out.",
@@ -21,6 +23,9 @@ Models = Annotated[Path, Parameter(help="Where learned models are.")]
 
 
 def complain(line: str, code: int = 2) -> int:
-    """One line on stderr; returns the exit code."""
+    """One line on stderr, by the log where one is kept; returns the exit code."""
+    if is_open():
+        log.error(" ".join(line.split()))
+        return code
     print("adloom: " + " ".join(line.split()), file=sys.stderr)
     return code

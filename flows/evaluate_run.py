@@ -10,12 +10,13 @@ from typing import Any
 import polars as pl
 
 from contracts.settings import Settings, SlateSettings
-from contracts.store import write_atomically, write_json
+from contracts.store import digest_of, write_atomically, write_json
 from contracts.tables import EVERYONE
 from evaluation.report import build_report, render_html
 from evaluation.report_data import FunnelStep, IntakeTable, ReportData, StageTime
 from features.glossary import features_of
 from flows.check_sources import read_counts
+from flows.compare_nights import PROFILE, before_of, compare, describe
 from flows.draw_creatives import SET_ASIDE
 from flows.job import Job, Stage
 from flows.judge_pictures import judge_pictures
@@ -31,9 +32,12 @@ from sources.truth import Truth
 
 
 def work(job: Job, folder: Path) -> None:
-    """Writes report.json, report.html, judged.parquet and, in a planted world, picture_values.parquet."""
+    """Writes report.json, report.html, judged.parquet, profile.json, for the run after this one, and, in a planted world,
+    picture_values.parquet.
+    """
     data, pictures = collect(job, folder)
     report = build_report(data)
+    write_json(folder / PROFILE, describe(job))
     write_json(folder / "report.json", report)
     write_atomically(folder / "report.html", render_html(report, pictures).encode())
 
@@ -93,6 +97,7 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
         picture_rows=rows,
         review_rounds=rounds_of(run / "training" / "generator"),
         space=json.loads((run / "features" / "drift.json").read_text()),
+        nights=compare(job),
         intake=intake(run),
         probes=probe_topics(job),
         funnel=funnel(run, facts, slates, creatives),
@@ -275,6 +280,7 @@ def stage_settings(settings: Settings) -> dict[str, Any]:
         "ranking": settings.ranking.model_dump(mode="json"),
         "features": settings.features.model_dump(mode="json"),
         "sensitive_topics": list(settings.sources.sensitive_topics),
+        "drift": settings.drift.model_dump(mode="json"),
     }
 
 
@@ -286,4 +292,5 @@ STAGE = Stage(
     libraries=("numpy", "polars", "matplotlib", "jinja2", "lightgbm", "torch"),
     work=work,
     say=say,
+    models=lambda job: {"run before": digest_of(before_of(job))},
 )

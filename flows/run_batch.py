@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,11 @@ from flows import build_features, check_sources, draw_creatives, evaluate_run, r
 from flows.choose_painter import look_for_checkpoint
 from flows.clear_wreckage import claim_flow_run, noted_server
 from flows.job import Job, Stage
+from flows.keep_log import adopt_prefect, log
 from flows.leave_artifacts import leave_artifacts
 from flows.reach_prefect import named_server, quieten_prefect
+from flows.sum_up_run import Record, Tell
 from flows.try_again import is_transient, pauses
-
-log = logging.getLogger("adloom")
 
 STAGES: tuple[Stage, ...] = (
     check_sources.STAGE,
@@ -28,9 +26,6 @@ STAGES: tuple[Stage, ...] = (
     draw_creatives.STAGE,
     evaluate_run.STAGE,
 )
-
-Tell = Callable[[int, Stage, StageResult | None], None]
-"""Told when a stage begins (no result yet) and when it ends."""
 
 
 def run_batch(job: Job, tell: Tell, *, last: str = STAGES[-1].name) -> list[StageResult]:
@@ -46,13 +41,13 @@ def run_batch(job: Job, tell: Tell, *, last: str = STAGES[-1].name) -> list[Stag
     if last not in names:
         raise SettingsError("is no stage", where=f"last stage {last!r}", fix=f"Give one of: {', '.join(names)}.")
     end = names.index(last) + 1
-    with job.store.locked(tell=log.warning):
+    with job.store.locked(tell=log.warning), Record(job, STAGES[:end], tell) as record:
         job.note()
         look_for_checkpoint(job)
-        done = finished_stages(job, tell, end=end)
+        done = finished_stages(job, record.tell, end=end)
         if len(done) == end:
             return done
-        return done + _as_flow(job, tell, range(len(done), end))
+        return done + _as_flow(job, record.tell, range(len(done), end))
 
 
 def finished_stages(job: Job, tell: Tell, *, end: int = len(STAGES)) -> list[StageResult]:
@@ -74,6 +69,8 @@ def _as_flow(job: Job, tell: Tell, numbers: range) -> list[StageResult]:
     from prefect import flow, task  # noqa: PLC0415 - slow to import, and not needed when all is up to date
     from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
     from prefect.context import FlowRunContext  # noqa: PLC0415
+
+    adopt_prefect()
 
     faults: list[AdloomError] = []
 

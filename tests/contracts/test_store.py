@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from contracts.errors import RunError
@@ -91,6 +92,27 @@ def test_the_old_result_stays_until_the_new_one_is_whole(tmp_path: Path) -> None
     with pytest.raises(OSError):  # noqa: PT011
         store.perform(key(seed=2), fail)
     assert store.current(key()) is not None
+
+
+def test_a_manifest_tells_seconds_memory_rows_and_bytes_and_they_decide_nothing(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+
+    def work(folder: Path) -> None:
+        (folder / "parts").mkdir()
+        for number in range(3):
+            pl.DataFrame({"x": list(range(7))}).write_parquet(folder / "parts" / f"{number}.parquet")
+
+    done = store.perform(key(), work)
+    manifest = store.manifest("features")
+    assert manifest is not None
+    assert done.rows == manifest["rows"] == 21
+    assert done.peak_bytes == manifest["peak_bytes"] > 10_000_000
+    assert manifest["bytes"] == sum(path.stat().st_size for path in (tmp_path / "features" / "parts").iterdir())
+    again = RunStore(tmp_path / "other").perform(key(), work)
+    assert again.digest == done.digest
+    skipped = store.current(key())
+    assert skipped is not None
+    assert (skipped.rows, skipped.peak_bytes, skipped.seconds) == (21, done.peak_bytes, done.seconds)
 
 
 def test_a_run_that_was_taken_over_is_not_published(tmp_path: Path) -> None:
