@@ -29,6 +29,10 @@ class SourceSettings(_Frozen):
     ahead_hours: float = Field(
         default=14.0, ge=0, description="rows may lie this far beyond the day of their file, and beyond now"
     )
+    empty_files: Literal["skip", "stop"] = Field(
+        default="skip",
+        description="a file of 0 bytes, one of several of its table: is left out and named, or stops the run",
+    )
     tolerate: tuple[str, ...] = Field(default=(), description="checks that are counted and set nothing aside")
     sensitive_topics: tuple[str, ...] = Field(
         default=(), description="topics that never enter interests, embeddings or personal slates"
@@ -332,6 +336,15 @@ class NightSettings(_Frozen):
         default=5.0, ge=0, description="before the first retry; each next one is doubled"
     )
     longest_pause_seconds: float = Field(default=300.0, ge=0, description="before a retry at most")
+    late_days: int | None = Field(
+        default=None, ge=0, description="days that the last row may be old before the run is to be looked at; else any"
+    )
+    least_day_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="rows of the last day, over the median of the 7 before, below which to look at it",
+    )
 
 
 class DriftSettings(_Frozen):

@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import Any
 
@@ -77,7 +78,7 @@ class Record:
             else {},
             "creatives": self._creatives() if "generators" in done else {},
             "psi": {row["name"]: row["psi"] for row in nights.get("values", ())},
-            "look": list(nights.get("look", ())),
+            "look": [*(days_to_look_at(self._job) if "sources" in done else ()), *nights.get("look", ())],
         }
 
     def _report(self) -> dict[str, Any]:
@@ -87,6 +88,24 @@ class Record:
         checks = pl.read_parquet(self._job.run / "generators" / "creatives.parquet")["checks"].list.len()
         passed = int((checks == 0).sum())
         return {"yes": passed, "no": len(checks) - passed}
+
+
+def days_to_look_at(job: Job, today: date | None = None) -> list[str]:
+    """What is amiss with the last day of the log, in sentences: it is too old, or has hardly any rows."""
+    settings = job.settings.nights
+    days = pl.read_parquet(job.run / "sources" / "days.parquet").drop_nulls("day").sort("day")
+    days = days.select("day", rows=pl.col("events") + pl.col("impressions")).filter(pl.col("rows") > 0)
+    if days.is_empty():
+        return []
+    found: list[str] = []
+    last, rows = days.row(-1)
+    age = ((today or datetime.now(UTC).date()) - last).days
+    if settings.late_days is not None and age > settings.late_days:
+        found.append(f"the last day with rows is {last}, {age} days ago")
+    usual = days.head(-1).tail(7)["rows"].median()
+    if isinstance(usual, float) and rows < settings.least_day_share * usual:
+        found.append(f"the last day, {last}, has {rows:,} rows, where {usual:,.0f} are usual")
+    return found
 
 
 def _row(name: str, result: StageResult) -> dict[str, Any]:

@@ -93,6 +93,9 @@ CHECKS: dict[str, Check] = {
     "small_propensities": Check(
         "warning", "On average one over the propensity exceeds the number of concepts: the chances cannot sum to 1.",
         "Log the chance of the concept in its slot, not of the whole slate."),
+    "empty_file": Check(
+        "warning", "A file of a table of several files has no rows: the day is empty, or has not come yet.",
+        "Deliver it again if it should have some; sources.empty_files says whether one of 0 bytes stops the run."),
     "shifted_hours": Check(
         "warning", "Events and impressions keep the same hours only when one is shifted by whole hours.",
         "Name the time_zone of the one that is shifted in mapping.toml."),

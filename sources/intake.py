@@ -25,7 +25,7 @@ from sources.held import AT_ONCE, Held
 from sources.inventory import inventory, raise_together, require_folder
 from sources.mapping import load_mapping
 from sources.outcome import FINDINGS, Intake
-from sources.places import Part
+from sources.places import Part, is_far
 from sources.pseudonyms import Pseudonyms
 from sources.rules import Rules
 from sources.sieve import DAYS, sift
@@ -83,8 +83,21 @@ def take_in(
         ahead_hours=settings.ahead_hours, tolerated=frozenset(settings.tolerate),
         sensitive_topics=frozenset(settings.sensitive_topics), has_clicks=bool(found["clicks"]), barred=barred,
     )  # fmt: skip
+    blank: dict[str, list[str]] = {}
+    if settings.empty_files == "skip":
+        found, blank = _without_blank(found)
     raise_together(folder, [*faults, *_peek(found, rules)])
-    return _Work(folder, out, parts, rules, found, settings, code, tell or (lambda *_: None)).run()
+    return _Work(folder, out, parts, rules, found, settings, code, tell or (lambda *_: None), blank).run()
+
+
+def _without_blank(found: dict[str, tuple[Part, ...]]) -> tuple[dict[str, tuple[Part, ...]], dict[str, list[str]]]:
+    """The files of every table but those of 0 bytes, unless a table has no other; and the names of those left out."""
+    kept, blank = dict(found), {}
+    for table in LARGE_INPUTS:
+        full = tuple(part for part in found[table] if is_far(part.path) or Path(part.path).stat().st_size)
+        if 0 < len(full) < len(found[table]):
+            kept[table], blank[table] = full, [part.name for part in found[table] if part not in full]
+    return kept, blank
 
 
 def _peek(found: dict[str, tuple[Part, ...]], rules: Rules) -> list[DataError]:
@@ -112,6 +125,7 @@ class _Work:
     settings: SourceSettings
     code: str
     tell: Callable[[str, int, int], None]
+    blank: dict[str, list[str]]
     small: SmallTables = field(init=False)
     accepted: dict[str, Acceptance] = field(default_factory=dict)
 
@@ -245,6 +259,12 @@ class _Work:
         for check, column, reason in notes:
             values = {"source": [source], "column": [column], "reason": [reason], "check": [check], "row": [1]}
             self.accepted["impressions"].warnings.append(pl.DataFrame(values))
+
+        for table, one in held.items():
+            names = [*self.blank.get(table, ()), *(part.tally.source for part in one.parts if not part.tally.read)]
+            if names and table in self.accepted:
+                values = {"source": names, "column": "", "reason": "has no rows", "check": "empty_file", "row": 0}
+                self.accepted[table].warnings.append(pl.DataFrame(values).with_columns(pl.col("row").cast(pl.Int64)))
 
     def _findings(self, rejected: pl.DataFrame) -> pl.DataFrame:
         tables = {part.name: table for table in INPUT_TABLES for part in self.found[table]}

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import date, timedelta
+from pathlib import Path
 
+import polars as pl
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.console import Console
 
 from contracts.errors import DataError
+from contracts.settings import NightSettings
 from contracts.store import StageResult
 from flows.job import Job, Stage
 from flows.run_batch import STAGES, run_batch
-from flows.sum_up_run import METRICS, SUMMARY, Record, summary_table
+from flows.sum_up_run import METRICS, SUMMARY, Record, days_to_look_at, summary_table
 from flows.write_metrics import metrics_of
 
 
@@ -94,3 +98,25 @@ def test_labels_are_escaped_and_the_parser_would_have_seen_a_fault() -> None:
                 "# UNIT adloom_run_end_timestamp_seconds seconds", "# UNIT adloom_run_end_timestamp_seconds bytes"
             )
         )
+
+
+def test_a_late_and_a_thin_last_day_are_told_by_the_settings(job: Job, tmp_path: Path) -> None:
+    days = [date(2024, 5, 1) + timedelta(days=number) for number in range(9)]
+    settings = job.settings.model_copy(update={"nights": NightSettings(late_days=2)})
+    here = Job(job.data, settings, tmp_path / "runs", job.models)
+    (here.run / "sources").mkdir(parents=True)
+
+    def told(last: int, today: date, at: Job = here) -> list[str]:
+        rows = pl.DataFrame({"day": days, "events": [100] * 8 + [last], "impressions": [50] * 9})
+        rows.write_parquet(here.run / "sources" / "days.parquet")
+        return days_to_look_at(at, today)
+
+    assert told(100, date(2024, 5, 11)) == []
+    assert told(100, date(2024, 5, 12)) == ["the last day with rows is 2024-05-09, 3 days ago"]
+    assert told(100, date(2024, 5, 1)) == [], "a clock that is set back makes nothing late"
+    pl.DataFrame({"day": days, "events": [100] * 8 + [4], "impressions": [50] * 8 + [0]}).write_parquet(
+        here.run / "sources" / "days.parquet"
+    )
+    assert days_to_look_at(here, date(2024, 5, 9)) == ["the last day, 2024-05-09, has 4 rows, where 150 are usual"]
+    careless = Job(job.data, job.settings, tmp_path / "runs", job.models)
+    assert told(100, date(2999, 1, 1), careless) == []

@@ -12,6 +12,8 @@ import polars as pl
 import pytest
 
 from contracts.errors import DataError
+from contracts.settings import SourceSettings
+from sources.intake import take_in
 from tests.sources.taken import accounted, taken
 
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -389,3 +391,24 @@ def test_who_gave_no_consent_is_withheld(folder: Path) -> None:
     assert intake.count("events").withheld == intake.count("impressions").withheld == 5
     assert intake.count("users").withheld == 3  # u1, u2 and u5; u3 and the second u5 are set aside, u4 is not there
     assert intake.tables["concepts"].height == 3
+
+
+def test_an_empty_or_late_day_is_named_and_left_out_or_stops_the_run_as_the_settings_say(
+    folder: Path, tmp_path: Path
+) -> None:
+    text = (folder / "events.csv").read_text()
+    (folder / "events.csv").unlink()
+    for day, rows in ((1, text), (2, text.splitlines()[0] + "\n"), (3, "")):
+        (folder / "events" / f"day=2024-05-0{day}").mkdir(parents=True)
+        (folder / "events" / f"day=2024-05-0{day}" / "part-0.csv").write_text(rows)
+    with pytest.raises(DataError, match=r"day=2024-05-03.*is empty"):
+        take_in(folder, tmp_path / "out", tmp_path / "parts", SourceSettings(empty_files="stop"))
+    intake = taken(folder).intake
+    found = intake.findings.filter(pl.col("check") == "empty_file").to_dicts()
+    assert [(one["table"], one["severity"], one["rows"]) for one in found] == [("events", "warning", 2)]
+    assert {Path(name).parent.name for name in found[0]["sources"]} == {"day=2024-05-02", "day=2024-05-03"}
+    assert intake.counts[0].read == intake.counts[0].accepted == 8
+    (folder / "events" / "day=2024-05-01" / "part-0.csv").write_text("")
+    (folder / "events" / "day=2024-05-02" / "part-0.csv").unlink()
+    with pytest.raises(DataError, match="is empty"):
+        taken(folder)
