@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -23,24 +24,31 @@ from contracts.errors import RunError
 from contracts.lock import FILE, Owner, check_held, in_words, locked, read_owner, start_of
 
 
-def _hold(folder: Path, ready: object, release: object) -> None:
+def _hold(folder: Path, release: Path) -> None:
     with locked(folder):
-        ready.set()  # type: ignore[attr-defined]
-        release.wait(20)  # type: ignore[attr-defined]
+        (release.parent / "ready").touch()
+        end = time.monotonic() + 20
+        while not release.exists() and time.monotonic() < end:
+            time.sleep(0.02)
 
 
 @contextmanager
 def other_process(folder: Path) -> Iterator[multiprocessing.Process]:
-    context = multiprocessing.get_context("spawn")
-    ready, release = context.Event(), context.Event()
-    other = context.Process(target=_hold, args=(folder, ready, release))
-    other.start()
-    try:
-        assert ready.wait(20)
-        yield other  # type: ignore[misc]
-    finally:
-        release.set()
-        other.join(20)
+    """A process that holds the folder; told by files, which a killed one leaves in no disorder."""
+    with TemporaryDirectory() as name:
+        release = Path(name) / "release"
+        other = multiprocessing.get_context("spawn").Process(target=_hold, args=(folder, release))
+        other.start()
+        try:
+            end = time.monotonic() + 60
+            while not (release.parent / "ready").exists():
+                assert other.is_alive()
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            yield other  # type: ignore[misc]
+        finally:
+            release.touch()
+            other.join(20)
 
 
 @pytest.fixture
