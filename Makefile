@@ -61,6 +61,7 @@ bench: .venv/.installed-dev .venv-bench/.installed ## benchmarks beside their pe
 	@$(BIN)/python -m benchmarks.features
 	@$(BIN)/python -m benchmarks.browsing
 	@$(BIN)/python -m benchmarks.review_load
+	@$(BIN)/python -m benchmarks.check_quality
 	@$(BIN)/python -m pytest -m slow
 
 lint: .venv/.installed-dev ## lint, types, import arrows, docs in step

@@ -217,10 +217,10 @@ class StableDiffusionSettings(_Frozen):
 class CheckSettings(_Frozen):
     """What a picture must pass before anybody sees it; see docs/picture-checks.md."""
 
-    cohort_bits: int = Field(
-        default=3, ge=0, le=64, description="bits of 64 that a picture differs at least from others for the same people"
+    cohort_repeat: float = Field(
+        default=3.5, ge=0, description="distance of a picture at least from every other one for the same people"
     )
-    run_bits: int = Field(default=3, ge=0, le=64, description="the same, from every picture of the run")
+    run_repeat: float = Field(default=3.5, ge=0, description="the same, from every picture of the run")
     read_headline: bool = Field(default=False, description="read every headline back; needs adloom[ocr]")
     misread: float = Field(
         default=0.2, ge=0, le=1, description="share of a headline's letters that may be read otherwise"

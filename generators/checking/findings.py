@@ -36,9 +36,8 @@ CHECKS: dict[str, Check] = {
         another_seed=False,
     ),
     "near_duplicate": Check(
-        "the perceptual hash is too near to that of a picture for the same people, or of any picture of the run; the twin "
-        "is named",
-        "bits of 64",
+        "it looks from afar like a picture for the same people, or like any picture of the run; the twin is named",
+        "CIE76 difference, root mean square of 8 x 8 means",
     ),
     "text_illegible": Check(
         "a reader of pictures (OCR, adloom[ocr]) does not read the headline that was ordered",

@@ -14,8 +14,9 @@ from generators.checking.colour_rules import check_button, check_forbidden
 from generators.checking.findings import Finding, at_least
 from generators.checking.indecency import Censor, check_decency
 from generators.checking.legibility import Reader, check_headline
-from generators.checking.likeness import Album, perceptual_hash
+from generators.checking.likeness import Album, colours_of
 from generators.checking.profanity import Rude, check_copy, rude_words
+from generators.colour import Floats
 from generators.layout import Layout
 from generators.products import Pixels
 from generators.typesetting.typesetter import TypesetReport
@@ -90,7 +91,7 @@ class Gate:
             return tuple(found)
         pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
         if cohort is not None:
-            found.append(self._repeats(perceptual_hash(image), cohort))
+            found.append(self._repeats(colours_of(image), cohort))
         found.append(self._reads(pixels, report, copy.headline))
         found.append(self._is_decent(image))
         found.append(check_copy(self.rude(copy)))
@@ -124,17 +125,17 @@ class Gate:
 
     def remember(self, name: str, cohort: int, image: Image.Image) -> None:
         """Keeps a picture that passed from being repeated."""
-        self.album.add(name, cohort, perceptual_hash(image))
+        self.album.add(name, cohort, colours_of(image))
 
-    def _repeats(self, known: int, cohort: int) -> Finding:
-        near, far = self.settings.cohort_bits, self.settings.run_bits
+    def _repeats(self, known: Floats, cohort: int) -> Finding:
+        near, far = self.settings.cohort_repeat, self.settings.run_repeat
         mate, any_one = self.album.nearest(known, cohort), self.album.nearest(known)
         if any_one is None:
-            return Finding("near_duplicate", True, None, float(far))
-        if mate is not None and mate.bits < near:
-            reason = f"{mate.bits} of 64 bits from {mate.name}, for the same people"
-            return at_least("near_duplicate", mate.bits, near, reason)
-        return at_least("near_duplicate", any_one.bits, far, f"{any_one.bits} of 64 bits from {any_one.name}")
+            return Finding("near_duplicate", True, None, far)
+        if mate is not None and mate.distance < near:
+            reason = f"{mate.distance:.1f} from {mate.name}, for the same people"
+            return at_least("near_duplicate", mate.distance, near, reason)
+        return at_least("near_duplicate", any_one.distance, far, f"{any_one.distance:.1f} from {any_one.name}")
 
     def _reads(self, pixels: Pixels, report: TypesetReport, headline: str) -> Finding:
         if self.reader is None:

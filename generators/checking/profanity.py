@@ -19,6 +19,7 @@ _FIGURES = str.maketrans("0134578", "oleastb")
 _OTHER_FIGURES = str.maketrans("1", "i")
 _LOOKALIKES = str.maketrans("аесіорхуѕјԁɡαοινκτ", "aeciopxysjdgaoivkt")  # Cyrillic and Greek
 _MASKS = "*#_•·"
+_NEVER_DOUBLE = "aiuhjkqvwxy"  # letters that English hardly doubles
 _TOKEN = re.compile(r"[^\s¡¿.,;:?/\\()\[\]{}\"“”„«»<>=~^&%–—-]+")
 
 
@@ -118,9 +119,14 @@ def _spellings(token: str) -> set[str]:
 
 @cache
 def _pattern(word: str) -> re.Pattern[str]:
-    """The word, each letter as often as it is there or more often."""
+    """The word, each letter as often as it is there, or so often that it is no spelling: assess is not asses."""
     runs = re.findall(r"(.)(\1*)", word)
-    return re.compile("".join(f"{re.escape(letter)}{{{1 + len(more)},}}" for letter, more in runs))
+    parts = []
+    for letter, more in runs:
+        often = 1 + len(more)
+        odd = often + 1 if letter in _NEVER_DOUBLE else max(often + 1, 3)
+        parts.append(f"(?:{re.escape(letter)}{{{often}}}|{re.escape(letter)}{{{odd},}})")
+    return re.compile("".join(parts))
 
 
 def _unmasks(token: str, word: str) -> bool:

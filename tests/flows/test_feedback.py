@@ -85,13 +85,22 @@ def test_only_what_is_approved_is_exported_and_it_comes_back_whole(job: Job, log
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     held = read_archive(tmp_path / "one.zip")
     manifest = json.loads(held["manifest.json"])
-    pictures = [name for name in held if name.endswith(".png")]
-    assert told.creatives == len(pictures) == 2
+    pictures = list(manifest["files"])
+    assert told.creatives == 2
     files = dict(run_creatives(job.run).select("creative_id", "file").iter_rows())
-    for name in pictures:
-        about = manifest["files"][name]
-        assert held[name] == (job.run / files[about["creative_id"]]).read_bytes()
+    assert set(manifest["files"]) == {name for name in held if name.endswith((".png", ".jpg"))}
+    for name, about in manifest["files"].items():
+        path = job.run / files[about["creative_id"]]
+        if not about["main"]:
+            path = (
+                path.parents[1]
+                / "renditions"
+                / about["creative_id"]
+                / f"{about['width']}x{about['height']}{path.suffix}"
+            )
+        assert held[name] == path.read_bytes()
         assert name == name.lower()
+    assert sum(about["main"] for about in manifest["files"].values()) == 2
     assert {one["creative_id"] for one in manifest["files"].values()} == {first, second}
     assert [(one["by"], one["role"]) for one in manifest["approvals"]] == [("ann", "approver")] * 2
     assert manifest["simulated"]

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from contracts.seeds import stream
 from contracts.settings import CheckSettings
 from generators.checking.findings import CHECKS, Finding, failed
 from generators.checking.gate import Gate
 from generators.checking.legibility import Reader, misread
-from generators.checking.likeness import Album, colours_of, distances, perceptual_hash
+from generators.checking.likeness import Album, colours_of, distances
 from generators.colour import difference, srgb_to_lab
 from generators.layout import SQUARE
 from generators.typesetting.typesetter import TypesetReport, typeset
@@ -70,37 +71,52 @@ def test_a_copy_is_caught_and_another_scene_is_not(creative: tuple[Image.Image, 
         assert found(gate, fresh, fresh_report)["near_duplicate"].passed
 
 
-def test_the_hash_outlives_resizing_and_compression_but_not_a_change_of_colour(
+def test_likeness_outlives_resizing_and_compression_but_not_a_change_of_colour(
     creative: tuple[Image.Image, TypesetReport],
 ) -> None:
     image, _ = creative
-    known = perceptual_hash(image)
-    assert 0 <= known < 2**64
+    album = Album()
+    album.add("one", 0, colours_of(image))
+    limit = CheckSettings().run_repeat
     jpeg = io.BytesIO()
     image.save(jpeg, "jpeg", quality=75)
 
-    def bits(other: Image.Image) -> int:
-        return (perceptual_hash(other) ^ known).bit_count()
+    def apart(other: Image.Image) -> float:
+        twin = album.nearest(colours_of(other))
+        assert twin is not None
+        return twin.distance
 
-    assert bits(Image.open(jpeg)) <= 2
-    assert bits(image.resize((256, 256))) <= 2
+    assert apart(Image.open(jpeg)) < limit
+    assert apart(image.resize((256, 256))) < limit
     light, blue, red = image.convert("YCbCr").split()
     tinted = Image.merge("YCbCr", (light, blue.point(lambda v: v * 0.7), red.point(lambda v: min(255, v * 1.2))))
-    assert bits(tinted.convert("RGB")) > 2
-    assert bits(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)) > 2
+    assert apart(tinted.convert("RGB")) > limit
+    assert apart(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)) > limit
 
 
-@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(-1, 3)), max_size=80), st.integers(0, 2**64 - 1))
+def test_two_strong_reds_are_two_pictures() -> None:
+    album = Album()
+    album.add("crimson", 0, colours_of(Image.new("RGB", (64, 64), (190, 15, 45))))
+    twin = album.nearest(colours_of(Image.new("RGB", (64, 64), (235, 40, 30))))
+    assert twin is not None
+    assert twin.distance > 3 * CheckSettings().run_repeat
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(-1, 3)), max_size=80), st.integers(0, 9))
 def test_the_album_names_what_a_plain_search_names(pictures: list[tuple[int, int]], wanted: int) -> None:
+    looks = stream(3, "looks").uniform(0, 100, (10, 64, 3)).astype(np.float32)
     album = Album()
     for number, (known, cohort) in enumerate(pictures):
-        album.add(str(number), cohort, known)
+        album.add(str(number), cohort, looks[known])
+    apart = distances(looks)[wanted]
     for cohort in (None, -1, 2):
-        there = [((known ^ wanted).bit_count(), n) for n, (known, c) in enumerate(pictures) if cohort in (None, c)]
-        twin = album.nearest(wanted, cohort)
+        there = [(apart[known], n) for n, (known, c) in enumerate(pictures) if cohort in (None, c)]
+        twin = album.nearest(looks[wanted], cohort)
         assert (twin is None) == (not there)
         if twin is not None:
-            assert (twin.bits, int(twin.name)) == min(there)
+            least, first = min(there)
+            assert int(twin.name) == first
+            assert twin.distance == pytest.approx(least, abs=1e-3)
 
 
 def test_a_button_in_another_colour_and_a_forbidden_colour_are_caught(

@@ -54,3 +54,9 @@ def test_every_listed_word_is_found_alone_and_not_inside_another(word: str, lett
 def test_any_text_can_be_read(text: str) -> None:
     for one in rude_words({"body": text}):
         assert one.word in listed_words()
+
+
+def test_a_doubled_letter_is_a_spelling_and_a_drawn_out_one_a_disguise() -> None:
+    assert rude_words({"body": "We assess every seam."}) == []
+    for written in ("fuuck", "fuuuuck", "shiiit", "assss", "bitttch"):
+        assert rude_words({"body": written}), written
