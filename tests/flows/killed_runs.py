@@ -42,6 +42,9 @@ class Shop:
         """A new shop below `home`; `server`: URL of Prefect's, and runs are whole commands; else their stages alone."""
         multiprocessing.set_forkserver_preload(["prefect", "flows.run_batch", "flows.command_line", __name__])
         write_tiny_shop(home / "shop")
+        imported = multiprocessing.get_context("forkserver").Process(target=int)  # it is timed without that
+        imported.start()
+        imported.join()
         return Shop(home, server)
 
     def begin(self, name: str) -> multiprocessing.process.BaseProcess:

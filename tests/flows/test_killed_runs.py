@@ -28,7 +28,7 @@ def test_a_run_killed_three_times_in_a_row_ends_in_the_same_bytes(tmp_path: Path
     shop = Shop.write(tmp_path)
     whole = shop.run("straight")
     draw = stream(7, "three kills")
-    killed = [shop.kill("killed", after=float(draw.uniform(0.1, 0.5)) * whole) for _ in range(3)]
+    killed = [shop.kill("killed", after=float(draw.uniform(0.05, 0.3)) * whole) for _ in range(3)]
     assert killed[0] is not None, "it was killed before its end"
     shop.run("killed")
     assert shop.bytes_of("killed") == shop.bytes_of("straight")
