@@ -25,6 +25,7 @@ from flows.gather_audience import Audience, describe_cohorts, gather
 from flows.job import Job, Stage
 from flows.stamp_pictures import Origin, write_picture
 from generators.checking.gate import Gate
+from generators.hands import share_out
 from generators.knobs import Knobs
 from generators.layout import LAYOUTS, SQUARE
 from generators.painting.painters import Painter
@@ -197,13 +198,8 @@ def draw_all(
                 appeal=appeal,
                 gate=gate,
             )
-            write_json(
-                record,
-                [
-                    keep(folder, cohort, concept, one, settings.sizes, origin, gate)
-                    for (cohort, concept, _), one in zip(batch, finished, strict=True)
-                ],
-            )
+            pairs = [(cohort, concept, one) for (cohort, concept, _), one in zip(batch, finished, strict=True)]
+            write_json(record, list(share_out(lambda pair: keep(folder, *pair, settings.sizes, origin, gate), pairs)))
         else:
             recall(gate, folder, json.loads(record.read_text()))
         rows += json.loads(record.read_text())

@@ -6,9 +6,11 @@ import io
 import struct
 import warnings
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +82,7 @@ def load_product(path: Path, *, trim: bool = True) -> Pixels:
 
     Takes PNG, JPEG and WebP: RGBA, RGB, greyscale, palette, CMYK, 16 bits a channel, animated (the first frame).
     Colours come out as sRGB, by the colour profile in the file where it has one. A very large picture is reduced while
-    it is read, see WORKING_SIDE. A picture without alpha is an opaque rectangle, like a film poster.
+    it is read, see WORKING_SIDE. A picture without alpha is an opaque rectangle, like a film poster. The array is read-only.
 
     Raises:
         DataError: missing, not one of these formats whatever its name says, damaged, too large, too small, invisible.
@@ -112,7 +114,9 @@ def load_product(path: Path, *, trim: bool = True) -> Pixels:
         raise DataError(
             f"product picture is damaged or cannot be read ({error})", where=where, fix="Export it again."
         ) from error
-    return _visible_part(rgba, where, trim)
+    product = _visible_part(rgba, where, trim)
+    product.flags.writeable = False
+    return product
 
 
 def _too_large(where: str) -> DataError:
@@ -214,7 +218,35 @@ def fit_product(product: Pixels, box: ProductBox, size: tuple[int, int]) -> tupl
     left = round((box.left + box.width / 2) * size[0] - width / 2)
     top = round(box.bottom * size[1]) - height
     left, top = min(max(left, 0), max(size[0] - width, 0)), min(max(top, 0), max(size[1] - height, 0))
-    return resize_rgba(product, (width, height)), PixelBox(left, top, left + width, top + height)
+    return _at_size(product, (width, height)), PixelBox(left, top, left + width, top + height)
+
+
+_REMEMBERED = 48
+_sized: OrderedDict[tuple[int, int, int], tuple[Pixels, Pixels]] = OrderedDict()
+_sized_lock = Lock()
+
+
+def _at_size(product: Pixels, size: tuple[int, int]) -> Pixels:
+    """`resize_rgba`, its last results remembered: every candidate, format and check wants a product in the same few sizes.
+
+    Only for arrays that nobody can change (`load_product` gives such); what is remembered keeps its product alive, so
+    that its id is not another's.
+    """
+    if product.flags.writeable:
+        return resize_rgba(product, size)
+    key = (id(product), *size)
+    with _sized_lock:
+        known = _sized.get(key)
+        if known is not None:
+            _sized.move_to_end(key)
+            return known[1]
+    resized = resize_rgba(product, size)
+    resized.flags.writeable = False
+    with _sized_lock:
+        _sized[key] = (product, resized)
+        while len(_sized) > _REMEMBERED:
+            _sized.popitem(last=False)
+    return resized
 
 
 def resize_rgba(product: Pixels, size: tuple[int, int]) -> Pixels:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from PIL import Image
 
 from contracts.seeds import seed_of
 from generators.checking.findings import CHECKS, Finding, failed
 from generators.checking.gate import Gate
-from generators.layout import SQUARE, with_product
+from generators.hands import share_out
+from generators.layout import SQUARE, Layout, with_product
 from generators.painting.painters import Floats, Painter, SceneRequest
 from generators.products import Pixels
 from generators.typesetting.backdrop import Backdrop, prepare
 from generators.typesetting.brand import Brand
-from generators.typesetting.typesetter import PLAIN, typeset
+from generators.typesetting.typesetter import PLAIN, TypesetReport, typeset
 from generators.typesetting.wording import Copy
 
 Appeal = Callable[["Order", Pixels], Floats]
@@ -115,11 +117,11 @@ def make(
     wanted = list(orders)
     for attempt in range(redraws + 1):
         chosen = choose(painter, wanted, candidates, appeal)
-        for order, scene in chosen:
-            finished = replace(finish(order, scene, side=side, gate=gate), redraws=attempt)
-            done[order.name] = finished
+        for ready in share_out(partial(_set, side=side), chosen):
+            finished = replace(_examined(ready, gate), redraws=attempt)
+            done[finished.order.name] = finished
             if not finished.checks:
-                gate.remember(order.name, order.cohort, finished.image)
+                gate.remember(finished.order.name, finished.order.cohort, finished.image)
         wanted = [
             replace(order, seed=seed_of(order.seed, "redraw", attempt + 1))
             for order in wanted
@@ -156,6 +158,23 @@ def choose(
 
 def finish(order: Order, scene: Pixels, *, side: int, gate: Gate) -> Finished:
     """Sets product and type on a scene, and checks the result."""
+    return _examined(_set((order, scene), side=side), gate)
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A creative before it is checked."""
+
+    order: Order
+    scene: Pixels
+    backdrop: Backdrop
+    image: Image.Image
+    report: TypesetReport
+    layout: Layout
+
+
+def _set(chosen: tuple[Order, Pixels], *, side: int) -> _Set:
+    order, scene = chosen
     layout = with_product(SQUARE, order.product_scale)
     backdrop = prepare(scene, order.product)
     image, report = typeset(
@@ -169,6 +188,13 @@ def finish(order: Order, scene: Pixels, *, side: int, gate: Gate) -> Finished:
         brand=order.brand,
         where=f"creative {order.name}",
     )
-    where = f"creative {order.name}"
-    findings = gate.examine(image, order.product, order.copy, report, layout, cohort=order.cohort, where=where)
-    return Finished(order, scene, backdrop, image, findings)
+    return _Set(order, scene, backdrop, image, report, layout)
+
+
+def _examined(ready: _Set, gate: Gate) -> Finished:
+    order = ready.order
+    findings = gate.examine(
+        ready.image, order.product, order.copy, ready.report, ready.layout, cohort=order.cohort,
+        where=f"creative {order.name}",
+    )  # fmt: skip
+    return Finished(order, ready.scene, ready.backdrop, ready.image, findings)

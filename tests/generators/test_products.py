@@ -262,3 +262,19 @@ def test_the_default_box_is_about_half_the_side_at_the_lower_right() -> None:
     assert DEFAULT_BOX.top > 0.4
     assert DEFAULT_BOX.right < 1
     assert DEFAULT_BOX.bottom < 1
+
+
+def test_a_loaded_product_is_resized_once_a_size_and_cannot_be_changed(tmp_path: Path) -> None:
+    for name, colour in (("one", 200), ("two", 90)):
+        picture = _disc()
+        picture[..., 0] = colour
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    one, two = (load_product(tmp_path / f"{name}.png") for name in ("one", "two"))
+    box = ProductBox(0.1, 0.1, 0.5, 0.5)
+    for size in ((64, 64), (200, 90)):
+        for product in (one, two):
+            first, again = fit_product(product, box, size)[0], fit_product(product, box, size)[0]
+            assert first is again
+            assert np.array_equal(first, fit_product(product.copy(), box, size)[0])
+    with pytest.raises(ValueError, match="read-only"):
+        one[0, 0] = 0

@@ -92,3 +92,23 @@ def test_an_empty_book_lends_a_sketch_that_says_nothing() -> None:
     sketch, hole = book.lend(np.zeros((S, S), np.float32), np.random.default_rng(0))
     assert sketch.shape == hole.shape == (1, S, S)
     assert (hole == 1).all()
+
+
+def test_the_lent_sketch_is_by_lot_among_those_that_leave_least_of_the_hole_bare() -> None:
+    """Against counting pixel by pixel, over sketches with holes of every size and place."""
+    rng = np.random.default_rng(4)
+    levels = rng.integers(1, 255, (40, S, S)).astype(np.uint8)
+    for one in levels:
+        top, left, high, wide = rng.integers(0, S - 8, 2).tolist() + rng.integers(3, 20, 2).tolist()
+        one[top : top + high, left : left + wide] = 0
+    mask = np.zeros((S, S), np.float32)
+    mask[10:26, 14:30] = 0.4
+    both = np.concatenate([levels, levels[:, :, ::-1]])
+    bare = [int(((one == 0) & (mask == 0)).sum()) for one in both]
+    suiting = sorted(range(len(both)), key=lambda row: (bare[row], row))[:48]
+    book = Sketchbook(levels)
+    for seed in range(6):
+        wanted = both[suiting[int(np.random.default_rng(seed).integers(48))]]
+        sketch, hole = book.lend(mask, np.random.default_rng(seed))
+        assert np.array_equal(hole[0].numpy() > 0, wanted == 0)
+        assert torch.equal(sketch[0], from_levels(torch.from_numpy(wanted.copy())))
