@@ -11,6 +11,7 @@ from PIL import Image
 
 from contracts.provenance import Provenance, source_type
 from contracts.stamps import stamped
+from generators.renditions import PNG_EFFORT
 from generators.studio import Order
 
 
@@ -45,7 +46,7 @@ def write_picture(path: Path, picture: Image.Image | bytes, facts: Provenance) -
     """Writes a picture, a PNG unless it comes as a file's content, stamped with the facts; returns the bytes of the file."""
     if isinstance(picture, Image.Image):
         out = io.BytesIO()
-        picture.save(out, "PNG")
+        picture.save(out, "PNG", compress_level=PNG_EFFORT)
         picture = out.getvalue()
     content = stamped(picture, facts, where=str(path))
     path.parent.mkdir(parents=True, exist_ok=True)

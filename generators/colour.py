@@ -28,6 +28,17 @@ def srgb_to_lab(pixels: npt.NDArray[np.generic]) -> Floats:
     return np.asarray(np.stack(lab, axis=-1), np.float32)
 
 
+def lab_to_srgb(lab: npt.NDArray[np.floating]) -> Floats:
+    """Undoes `srgb_to_lab`: CIELAB (..., 3) into sRGB, 0 to 255; what no screen shows is clipped, channel by channel."""
+    values = np.asarray(lab, np.float32)
+    middle = (values[..., 0] + 16) / 116
+    root = np.stack([middle + values[..., 1] / 500, middle, middle - values[..., 2] / 200], axis=-1)
+    ratio = np.where(root > 6 / 29, root**3, (116 * root - 16) * (27 / 24389))
+    linear = np.clip(ratio @ np.linalg.inv(_TO_XYZ.T / _WHITE).astype(np.float32), 0, 1)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.asarray(encoded * 255, np.float32)
+
+
 NEAR_COLOUR = 12.0
 """CIE76 difference under which people would call two colours by one name."""
 

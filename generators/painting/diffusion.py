@@ -15,6 +15,7 @@ from torch.nn import functional
 from contracts.errors import ModelError
 from contracts.seeds import stream
 from generators.painting.codec import REDUCTION
+from generators.painting.grading import grade
 from generators.painting.network import Condition, lay_ground
 from generators.painting.painters import Floats, SceneRequest, frame_product, lay_product, stack_vectors
 from generators.painting.sampling import Guidance, draw, noise_of
@@ -90,9 +91,9 @@ class DiffusionPainter:
         framed, masks = (
             np.stack(part) for part in zip(*(frame_product(r.product, self.side) for r in requests), strict=True)
         )
-        looks = self.generator.prior.tell(self.looks(requests, framed, masks))
+        looks = self.looks(requests, framed, masks)
         condition = Condition(
-            torch.from_numpy(looks),
+            torch.from_numpy(self.generator.prior.tell(looks)),
             stack_vectors([request.concept for request in requests]),
             has_concept=torch.tensor([request.concept is not None for request in requests]),
         )
@@ -104,4 +105,5 @@ class DiffusionPainter:
             ground = lay_ground(codec.encode(pixels), covers, self._cells(requests, masks).to(device))
             latents = draw(network, condition.to(device), ground, noise, steps=self.steps, guidance=self.fidelity)
             scenes = to_bytes(codec.decode(latents)).permute(0, 2, 3, 1).cpu().numpy()
-        return np.stack([lay_product(scene, request.product) for scene, request in zip(scenes, requests, strict=True)])
+        graded = grade(scenes, framed, masks, looks)
+        return np.stack([lay_product(scene, request.product) for scene, request in zip(graded, requests, strict=True)])

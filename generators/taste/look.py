@@ -44,11 +44,11 @@ def picture_looks(pictures: Pixels, masks: npt.NDArray[np.generic] | None = None
     looks = np.empty((count, len(LOOK)), np.float32)
     for start in range(0, count, _CHUNK):
         part = slice(start, start + _CHUNK)
-        lab = _small_lab(pictures[part])
+        lab = average_lab(pictures[part])
         covers = None
         if masks is not None:
-            covers = _small_cover(masks[part] if masks.ndim == 3 else masks[None])
-        looks[part] = _looks(lab, covers)
+            covers = average_cover(masks[part] if masks.ndim == 3 else masks[None])
+        looks[part] = lab_looks(lab, covers)
     return looks
 
 
@@ -57,15 +57,14 @@ def colour_look(colours: Pixels) -> Floats:
     return np.asarray(srgb_to_lab(colours) / 100, np.float32)
 
 
-def _looks(lab: Floats, covers: Floats | None) -> Floats:
-    """(P, s, s, 3) and (P or 1, s, s) into (P, 6)."""
+def lab_looks(lab: Floats, covers: Floats | None) -> Floats:
+    """`picture_looks` of what `average_lab` and `average_cover` gave: (P, s, s, 3) and (P or 1, s, s), or None, into (P, 6)."""
     light, red, yellow = lab[..., 0], lab[..., 1], lab[..., 2]
     down, across = np.diff(light, axis=1)[:, :, :-1], np.diff(light, axis=2)[:, :-1]
     steps = np.hypot(down, across).mean((1, 2)) * (lab.shape[1] / _SIDE)
     contrast = np.full(len(lab), NO_CONTRAST, np.float32)
     if covers is not None:
-        inside = covers > 0.5
-        ring = _widened(inside, max(1, round(_RING * lab.shape[1] / _SIDE))) & ~inside
+        inside, ring = _inside_and_ring(covers, lab.shape[1])
         known = np.broadcast_to((inside.any((1, 2))) & ring.any((1, 2)), len(lab))
         gap = np.sqrt(((_mean_under(lab, inside) - _mean_under(lab, ring)) ** 2).sum(1))
         contrast = np.where(known, 1 - np.exp(-gap / 25), contrast).astype(np.float32)
@@ -76,6 +75,23 @@ def _looks(lab: Floats, covers: Floats | None) -> Floats:
         ],
         axis=1,
     ).astype(np.float32)  # fmt: skip
+
+
+def ring_gap(lab: Floats, cover: Floats) -> Floats | None:
+    """(3,) mean CIELAB colour of the ring around a product less that of the product, of which contrast tells the length.
+
+    Args:
+        lab: (s, s, 3). cover: (s, s). None: there is no product, or nothing around it.
+    """
+    inside, ring = _inside_and_ring(cover[None], lab.shape[0])
+    if not inside.any() or not ring.any():
+        return None
+    return np.asarray((_mean_under(lab[None], ring) - _mean_under(lab[None], inside))[0], np.float32)
+
+
+def _inside_and_ring(covers: Floats, side: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    inside = covers > 0.5
+    return inside, _widened(inside, max(1, round(_RING * side / _SIDE))) & ~inside
 
 
 def _mean_under(lab: Floats, where: npt.NDArray[np.bool_]) -> Floats:
@@ -97,7 +113,7 @@ def _widened(where: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
     return where
 
 
-def _small_lab(pictures: Pixels) -> Floats:
+def average_lab(pictures: Pixels) -> Floats:
     """(P, S, S, 3) averaged by area to about 64 pixels, in CIELAB."""
     block = max(1, pictures.shape[1] // _SIDE)
     while pictures.shape[1] % block:
@@ -107,7 +123,7 @@ def _small_lab(pictures: Pixels) -> Floats:
     return srgb_to_lab(small)
 
 
-def _small_cover(masks: npt.NDArray[np.generic]) -> Floats:
+def average_cover(masks: npt.NDArray[np.generic]) -> Floats:
     """(P, S, S) of any scale averaged like the pictures, 0 to 1."""
     values = np.asarray(masks, np.float32) / (255 if masks.dtype == np.uint8 else 1)
     block = max(1, masks.shape[1] // _SIDE)

@@ -1,0 +1,380 @@
+"""Turns the shipped sample, whose true click law is known, into how personal, how faithful and how varied its pictures are.
+
+    python -m benchmarks.generator_quality [--users 288] [--ways diffusion ...] [--seed 7] [--guidance 1 8 32]
+
+Nobody here was seen in training: the generator learned from the planted world of seed 101, the sample is that of seed 7; with another --seed a
+world of 2,000 users is written first. All simulated. Every figure is of pictures of 128 pixels around the product, without type:
+
+- true click chance, from pixels (sources/truth.py), in slot 0 at the end of the log, of a picture for each user of one concept. Users are dealt to
+  the concepts by lot, six or more to each. `lift` is (chance - logged) / (oracle - logged), means over users: logged is the mean of the concept's
+  logged creatives, oracle the best *for this user by the true law* of all 576 logged creatives (12 of each of 48 concepts). The law's own
+  bound, a look equal to the user's taste around a product that stands out as in the best of them, is told beside it.
+- own beats other: share of the pictures of other users, of the same concept, than which the user's own has the larger true chance.
+  `four events`: the embedding is made again from each user's last four events alone.
+- fidelity: benchmarks/picture_distances.py, to scenes that the world's own law draws around the same products in the same place, of a seed
+  that no training saw. "halves" is what one half of them is from the other.
+- diversity: mean distance of two pictures, in EfficientNet features and as thumbnails, of that at guidance 1.
+
+Intervals are 95 % bootstraps over users. With --guidance only a table of what guidance buys and costs, from one draw for each user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from benchmarks.generator_ways import Way, ways
+from benchmarks.picture_distances import EfficientNetLite0, distance, mean_distance
+from contracts.seeds import seed_of, stream
+from contracts.settings import load_settings
+from features.embeddings import embeddings_at
+from features.space import Space
+from flows.build_features import browsing_settings, last_moment
+from flows.choose_models import find_generator, versions
+from flows.job import MODELS, SHIPPED
+from generators.layout import DEFAULT_BOX
+from generators.painting.painters import Painter, SceneRequest
+from generators.products import Pixels, load_product, place_product
+from generators.scorer import Scorer
+from generators.studio import Order
+from generators.taste.taste import Taste
+from generators.taste.variety import spread, thumbnails
+from generators.typesetting.wording import Copy
+from sources.scenes import draw_scene, sample_style
+from sources.truth import Truth
+from sources.world import write_world
+
+RESULTS = Path(__file__).parent / "results" / "generator_quality.json"
+CANDIDATES = 8
+DRAWS = 3  # for each user, where sets of pictures are compared
+EVENTS = 4
+LEAST_USERS = 6  # of one concept
+BOX = np.array([[DEFAULT_BOX.left, DEFAULT_BOX.top, DEFAULT_BOX.width, DEFAULT_BOX.height]])
+WORDS = Copy(headline="", body="", call_to_action="", advertiser="")
+
+Numbers = np.ndarray
+
+
+@dataclass(frozen=True)
+class World:
+    """A planted world, and one concept for each of some users. U users, D dimensions."""
+
+    truth: Truth
+    taste: Taste
+    space: Space
+    folder: Path
+    concepts: pl.DataFrame
+    events: pl.DataFrame
+    people: pl.Series
+    concept: Numbers
+    seed: int
+
+    @classmethod
+    def open(cls, folder: Path, users: int, seed: int) -> World:
+        space = Space.load(next(versions(MODELS, "space")))
+        found = find_generator(MODELS, space.hash)
+        assert found is not None, "the sample's weights come with the code"
+        concepts = pl.read_parquet(folder / "concepts.parquet")
+        events = pl.read_parquet(folder / "events.parquet")
+        consents = pl.read_parquet(folder / "users.parquet").filter("personalise")["user_id"].sort()
+        enough = events.group_by("user_id").len().filter(pl.col("len") >= EVENTS)["user_id"]
+        consents = consents.filter(consents.is_in(enough.implode()))
+        drawn = stream(seed, "people").choice(len(consents), users, replace=False)
+        few = max(1, min(len(concepts), users // LEAST_USERS))
+        dealt = stream(seed, "concepts").permutation(np.arange(users) % few) * (len(concepts) // few)
+        return cls(Truth.load(folder), Taste.load(found, space.hash), space, folder, concepts, events, consents[drawn], dealt, seed)  # fmt: skip
+
+    @cached_property
+    def at(self) -> Any:
+        return last_moment(self.events) + timedelta(microseconds=1)
+
+    @cached_property
+    def names(self) -> Numbers:
+        """(U,) concept_id of each user."""
+        return np.array(self.concepts["concept_id"].to_list())[self.concept]
+
+    @cached_property
+    def products(self) -> list[Pixels]:
+        return [load_product(self.folder / file) for file in self.concepts["product_image"]]
+
+    @cached_property
+    def concept_vectors(self) -> Numbers:
+        return self.space.place_concepts(self.concepts)
+
+    def vectors(self, events: pl.DataFrame) -> Numbers:
+        """(U, D) embeddings from these events."""
+        moments = self.people.to_frame("user_id").with_columns(at=pl.lit(self.at, dtype=pl.Datetime("us", "UTC")))
+        return embeddings_at(events, self.space, moments, **browsing_settings(load_settings(None).features))
+
+    def last_events(self, count: int) -> pl.DataFrame:
+        """The last events of everyone, among those that count for an embedding."""
+        weights = load_settings(None).features.action_weights
+        counted = self.events.filter(pl.col("action").is_in([name for name, weight in weights.items() if weight > 0]))
+        return counted.sort("at").group_by("user_id", maintain_order=True).tail(count)
+
+    def chances(self, people: pl.Series, scenes: Pixels, concept: Sequence[str]) -> Numbers:
+        """True click chances (N,) of scenes (N, S, S, 3), or one for all."""
+        return self.truth.picture_value(people, scenes, list(concept), BOX, self.at)
+
+    def orders(self, users: Numbers | None, label: str, copies: int = CANDIDATES) -> list[list[Order]]:
+        """For everyone, so many orders of the same picture from different seeds; users: vectors (U, D), None: nobody's.
+
+        A general picture is the concept's, whoever sees it, so those of a concept have the same seeds.
+        """
+        told = []
+        for row, number in enumerate(self.concept):
+            whose = int(number) if users is None else self.people[row]
+            order = Order(label, self.names[row], None if users is None else users[row], self.concept_vectors[number],
+                          self.products[number], WORDS, 0)  # fmt: skip
+            told.append([replace(order, seed=seed_of(self.seed, label, whose, number, copy)) for copy in range(copies)])
+        return told
+
+
+def paint(painter: Painter, orders: list[list[Order]], label: str) -> Pixels:
+    """(U, K, S, S, 3); equal requests are painted once."""
+    flat = [order for row in orders for order in row]
+    places: dict[tuple[str, int], int] = {}
+    wanted: list[SceneRequest] = []
+    for order in flat:
+        if places.setdefault((order.concept_id, order.seed), len(wanted)) == len(wanted):
+            wanted.append(order.scene())
+    began, done = time.perf_counter(), []
+    for first in range(0, len(wanted), 64):
+        done.append(painter.paint(wanted[first : first + 64]))
+        print(f"  {label}: {first + len(done[-1])} of {len(wanted)}", end="\r", flush=True)
+    print(f"  {label}: {len(wanted)} pictures in {time.perf_counter() - began:.0f} s", flush=True)
+    scenes = np.concatenate(done)[[places[order.concept_id, order.seed] for order in flat]]
+    return scenes.reshape(len(orders), -1, *scenes.shape[1:])
+
+
+def kept(scorer: Scorer, orders: list[list[Order]], scenes: Pixels) -> Pixels:
+    """(U, S, S, 3) the candidate that the scorer keeps."""
+    return np.stack([own[int(scorer(row[0], own).argmax())] for row, own in zip(orders, scenes, strict=True)])
+
+
+def interval(measure: Callable[[Numbers], float], users: int) -> list[float]:
+    """95 % bootstrap of a figure of some users (indices)."""
+    rng = stream(1, "bootstrap")
+    drawn = [measure(rng.integers(users, size=users)) for _ in range(2000)]
+    return [float(edge) for edge in np.percentile(drawn, [2.5, 97.5])]
+
+
+def wins(world: World, scenes: Pixels) -> Numbers:
+    """(U,) share of the others of the same concept whose picture the user's own beats."""
+    found = np.zeros(len(scenes))
+    for number in np.unique(world.concept):
+        rows = np.flatnonzero(world.concept == number)
+        name = [world.names[rows[0]]]
+        table = np.stack([world.chances(world.people[rows], scenes[one][None], name) for one in rows], axis=1)
+        own = table.diagonal()[:, None]
+        found[rows] = ((own > table).sum(axis=1) + 0.5 * ((own == table).sum(axis=1) - 1)) / (len(rows) - 1)
+    return found
+
+
+def references(world: World) -> dict[str, Numbers]:
+    """(U,) true chances of what is not painted: the logged mean, the best single logged creative, the oracle, the bound."""
+    truth, tau = world.truth, world.truth.tastes(world.people)
+    match = truth.topic_match(world.people, world.at, list(world.names))
+    looks, standouts = truth.creatives["look"].to_numpy(), truth.creatives["standout"].to_numpy()
+    whose = truth.creatives["concept_id"].to_numpy()
+    everyone = pl.Series(list(truth.user_rows))
+    single = np.zeros(len(tau))
+    for name in np.unique(world.names):
+        mine = np.flatnonzero(whose == name)
+        fit = truth.topic_match(everyone, world.at, [name] * len(everyone))
+        means = [truth.law.click_chance(truth.tau, looks[one], fit, 0, standouts[one]).mean() for one in mine]
+        best, rows = mine[int(np.argmax(means))], world.names == name
+        single[rows] = truth.law.click_chance(tau[rows], looks[best], match[rows], 0, standouts[best])
+    return {
+        "logged": truth.oracle_scores(world.people, world.at, list(world.names)),
+        "best single logged creative": single,
+        "oracle": truth.law.best_chance(tau, looks, standouts, match)[0],
+        "bound": truth.law.click_chance(tau, tau, match, 0, np.full(len(tau), standouts.max())),
+    }
+
+
+def lifts(chances: dict[str, Numbers], base: dict[str, Numbers]) -> dict[str, dict[str, Any]]:
+    """Mean true chance and share of the oracle's lift, of every way to choose a picture."""
+
+    def share(of: Numbers, most: Numbers) -> Callable[[Numbers], float]:
+        return lambda rows: float((of - base["logged"])[rows].mean() / (most - base["logged"])[rows].mean())
+
+    everyone = np.arange(len(base["logged"]))
+    told = {}
+    for name, values in {**base, **chances}.items():
+        lift = share(values, base["oracle"])
+        told[name] = {"chance": float(values.mean()), "lift": lift(everyone), "interval": interval(lift, len(everyone)),
+                      "of_bound": share(values, base["bound"])(everyone)}  # fmt: skip
+    return told
+
+
+def personal(world: World, way: Way, users: dict[str, Numbers]) -> tuple[dict[str, Any], Pixels]:
+    """How personal a way to draw is; and its first own pictures."""
+    painter, scorer = way.painter(world.taste), Scorer(world.taste, None)
+    names = list(world.names)
+    base, chances, beats = references(world), {}, {}
+    first: Pixels | None = None
+    for label, vectors in {"general": None, **users}.items():
+        orders = world.orders(vectors, label)
+        scenes = paint(painter, orders, f"{way.name}, {label}")
+        chosen = {"one draw": scenes[:, 0], f"best of {CANDIDATES}": kept(scorer, orders, scenes)}
+        for how, pictures in chosen.items():
+            chances[f"{label}, {how}"] = world.chances(world.people, pictures, names)
+            if vectors is not None:
+                won = wins(world, pictures)
+                beats[f"{label}, {how}"] = {"share": float(won.mean()), "interval": interval(lambda rows, won=won: float(won[rows].mean()), len(won))}  # fmt: skip
+        if vectors is not None:
+            every = np.stack([world.chances(world.people, scenes[:, one], names) for one in range(CANDIDATES)])
+            chances[f"{label}, best of {CANDIDATES} by the true law"] = every.max(axis=0)
+        if label == "own":
+            first = scenes
+    assert first is not None
+    return {"lift": lifts(chances, base), "own_beats_other": beats}, first
+
+
+def held_out(world: World, count: int) -> Pixels:
+    """Scenes by the world's law around its products, where the painters put them."""
+    side = 128
+    return np.stack(
+        [
+            place_product(
+                draw_scene(sample_style(stream(world.seed, "held out", one)), side),
+                world.products[one % len(world.products)], DEFAULT_BOX,
+            )
+            for one in range(count)
+        ]
+    )  # fmt: skip
+
+
+def faithful(world: World, way: Way, vectors: Numbers, own: Pixels) -> dict[str, Any]:
+    """Distances of a way's pictures (DRAWS a user) to held-out scenes, and what guidance costs of diversity."""
+    look, count = EfficientNetLite0(), DRAWS * len(own)
+    reference = held_out(world, 2 * count)
+    known = look(reference)
+    halves = known[::2], known[1::2]
+    told: dict[str, Any] = {"pictures": count, "halves": asdict(distance(*halves)) | varied(reference[::2], halves[0])}
+    for label, guidance in (
+        ("as logged, guidance 0", 0.0),
+        ("guidance 1", 1.0),
+        (f"as shipped, guidance {way.guidance:g}", None),
+    ):
+        if guidance is None:
+            scenes = own[:, :DRAWS]
+        else:
+            painter = way.painter(world.taste if guidance else None, guidance=guidance)
+            scenes = paint(painter, world.orders(vectors, "own", DRAWS), f"{way.name}, {label}")
+        flat = scenes.reshape(count, *scenes.shape[2:])
+        seen = look(flat)
+        told["as shipped" if guidance is None else label] = asdict(distance(seen, halves[0])) | varied(flat, seen) | {
+            "within_order": float(np.mean([spread(thumbnails(row)) for row in scenes]))
+        }  # fmt: skip
+    for name in ("diversity", "thumbnails", "within_order"):
+        told[f"{name}_drop"] = 1 - told["as shipped"][name] / told["guidance 1"][name]
+    return told
+
+
+def varied(scenes: Pixels, features: Numbers) -> dict[str, float]:
+    """Mean distances of two pictures."""
+    return {"diversity": mean_distance(features), "thumbnails": spread(thumbnails(scenes))}
+
+
+def swept(world: World, way: Way, vectors: Numbers, weights: Sequence[float]) -> dict[str, Any]:
+    """What guidance buys and costs: share of the oracle's lift, own beats other, diversity; one draw a user."""
+    base, look, told = references(world), EfficientNetLite0(), {}
+    print(
+        "\n| guidance | true click chance | of the oracle's lift | own beats another's | diversity, features | thumbnails |\n|---|---|---|---|---|---|"
+    )
+    for weight in weights:
+        painter = way.painter(world.taste, guidance=weight)
+        scenes = paint(painter, world.orders(vectors, "own", 1), f"guidance {weight:g}")[:, 0]
+        lift = lifts({"own": world.chances(world.people, scenes, list(world.names))}, base)["own"]
+        row = lift | {"beats": float(wins(world, scenes).mean())} | varied(scenes, look(scenes))
+        told[f"{weight:g}"] = row
+        print(
+            f"| {weight:g} | {row['chance']:.2%} | {row['lift']:.1%} ({row['interval'][0]:.1%} to {row['interval'][1]:.1%}) | {row['beats']:.1%} | "
+            f"{row['diversity']:.3f} | {row['thumbnails']:.4f} |", flush=True
+        )  # fmt: skip
+    return told
+
+
+def show(name: str, found: dict[str, Any]) -> None:
+    """The tables of a way to draw."""
+    print(
+        f"\n{name}\n\n| picture | true click chance | of the oracle's lift | 95 % | of the bound's |\n|---|---|---|---|---|"
+    )
+    for label, row in found["lift"].items():
+        low, high = row["interval"]
+        print(
+            f"| {label} | {row['chance']:.2%} | {row['lift']:.1%} | {low:.1%} to {high:.1%} | {row['of_bound']:.1%} |"
+        )
+    print("\n| own beats another user's | share | 95 % |\n|---|---|---|")
+    for label, row in found["own_beats_other"].items():
+        print(f"| {label} | {row['share']:.1%} | {row['interval'][0]:.1%} to {row['interval'][1]:.1%} |")
+    if "fidelity" not in found:
+        return
+    told = found["fidelity"]
+    print("\n| pictures | Frechet | kernel x 1000 | precision | recall | diversity |\n|---|---|---|---|---|---|")
+    for label in ("halves", "as logged, guidance 0", "guidance 1", "as shipped"):
+        row = told[label]
+        print(
+            f"| {label} | {row['frechet']:.2f} | {1000 * row['kernel']:.2f} +- {1000 * row['kernel_error']:.2f} | {row['precision']:.1%} | "
+            f"{row['recall']:.1%} | {row['diversity']:.2f} |"
+        )
+    print(f"\ndiversity lost to guidance: features {told['diversity_drop']:.1%}, thumbnails {told['thumbnails_drop']:.1%}, "
+          f"of one order {told['within_order_drop']:.1%}", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    """Prints and writes the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=288)
+    parser.add_argument("--seed", type=int, default=7, help="of the world; 7: the shipped sample")
+    parser.add_argument("--ways", nargs="*", help="some of the ways to draw; else every one that has weights")
+    parser.add_argument("--guidance", nargs="*", type=float, help="a table of these instead")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="no fidelity")
+    given = parser.parse_args()
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    with tempfile.TemporaryDirectory() as home:
+        folder = SHIPPED
+        if given.seed != 7:
+            folder = Path(home) / "world"
+            write_world(folder, users=2000, days=30, seed=given.seed)
+        world = World.open(folder, given.users, given.seed)
+        users = {"own": world.vectors(world.events), f"own, {EVENTS} events": world.vectors(world.last_events(EVENTS))}
+        torch.set_num_threads(given.threads)
+        for way in [way for way in ways(given.ways) if given.ways or not (way.peer or way.name == "diffusion-4")]:
+            began = time.perf_counter()
+            if given.guidance:
+                swept_ = swept(world, way, users["own"], given.guidance)
+                results[f"{way.name}, seed {given.seed}, guidance"] = {"users": given.users, "by_guidance": swept_}
+                RESULTS.parent.mkdir(exist_ok=True)
+                RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+                continue
+            found, own = personal(world, way, users)
+            if not given.quick:
+                found["fidelity"] = faithful(world, way, users["own"], own)
+            show(way.name, found)
+            results[f"{way.name}, seed {given.seed}"] = found | {
+                "users": given.users, "weights": way.painter(world.taste).weights_hash[:12], "guidance": way.guidance,
+                "seconds": round(time.perf_counter() - began), "machine": platform.machine(),
+            }  # fmt: skip
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

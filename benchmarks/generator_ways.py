@@ -1,0 +1,76 @@
+"""Turns the ways to draw that have weights on this machine, and diffusers' samplers as their peers, into painters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from benchmarks.flow_solvers import ddim, dpm_solver
+from contracts.settings import load_settings
+from features.space import Space
+from flows.choose_models import find_generator, versions
+from flows.job import MODELS
+from generators.painting import diffusion
+from generators.painting.diffusion import DiffusionPainter
+from generators.painting.painters import Painter, SceneRequest
+from generators.painting.weights import load_weights
+from generators.products import Pixels
+from generators.taste.taste import Taste
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to draw.
+
+    Attributes:
+        name: as the settings have it; or of a peer and its steps.
+        steps: evaluations of a network for one picture.
+        guidance: as shipped.
+        build: (taste, guidance) into its painter.
+        peer: whether it is somebody else's sampler on our network.
+    """
+
+    name: str
+    steps: int
+    guidance: float
+    build: Callable[[Taste | None, float], Painter]
+    peer: bool = False
+
+    def painter(self, taste: Taste | None, *, guidance: float | None = None) -> Painter:
+        """As shipped, unless another guidance is given."""
+        return self.build(taste, self.guidance if guidance is None else guidance)
+
+
+def ways(wanted: Sequence[str] | None = None, *, device: str = "cpu") -> list[Way]:
+    """All ways to draw that have weights here, and the peers; or those wanted, by name."""
+    settings = load_settings(None).generators
+    found = find_generator(MODELS, Space.load(next(versions(MODELS, "space"))).hash)
+    assert found is not None, "the sample's weights come with the code"
+    generator = load_weights(found / "weights", device=device)
+
+    def way(name: str, steps: int, sampler: Callable[..., Tensor] | None = None) -> Way:
+        def build(taste: Taste | None, guidance: float) -> Painter:
+            painter = DiffusionPainter(generator, taste, steps=steps, guidance=guidance)
+            return painter if sampler is None else SolverPainter(painter, sampler)
+
+        return Way(name, steps, settings.guidance, build, peer=sampler is not None)
+
+    known = [way("diffusion", settings.steps), way("diffusion-4", 4), way("ddim-50", 50, ddim), way("dpm-solver++-20", 20, dpm_solver)]  # fmt: skip
+    return [one for one in known if wanted is None or one.name in wanted]
+
+
+class SolverPainter:
+    """A painter of the product with another sampler in the place of its own."""
+
+    def __init__(self, painter: DiffusionPainter, sampler: Callable[..., Tensor]) -> None:
+        self.painter, self.sampler = painter, sampler
+        self.side, self.weights_hash, self.generator = painter.side, painter.weights_hash, painter.generator
+
+    def paint(self, requests: Sequence[SceneRequest]) -> Pixels:
+        own, diffusion.draw = diffusion.draw, self.sampler
+        try:
+            return self.painter.paint(requests)
+        finally:
+            diffusion.draw = own
