@@ -25,6 +25,7 @@ import argparse
 import json
 import platform
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ from flows.choose_models import any_generator
 from flows.job import MODELS
 from flows.learn_reviews import tilt_within
 from generators.layout import DEFAULT_BOX
-from generators.painting.diffusion import DiffusionPainter
+from generators.painting.latent_painter import LatentPainter
 from generators.painting.painters import SceneRequest, scene_looks
+from generators.painting.sampling import draw
 from generators.painting.weights import load_weights
 from generators.products import load_product, place_product
 from generators.scorer import Reviewed, Scorer
@@ -95,7 +97,7 @@ def paint_pool(count: int) -> tuple[np.ndarray, np.ndarray]:
     """The same by the shipped network, from seeds alone."""
     folder = any_generator(MODELS)
     assert folder is not None
-    painter = DiffusionPainter(load_weights(folder / "weights"), None, steps=8, guidance=1.0)
+    painter = LatentPainter(load_weights(folder / "weights"), None, partial(draw, steps=8), guidance=1.0)
     files = planted_concepts().products
     scenes = []
     for number, file in enumerate(files):

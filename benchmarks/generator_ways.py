@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -12,11 +13,10 @@ from contracts.settings import load_settings
 from features.space import Space
 from flows.choose_models import find_generator, versions
 from flows.job import MODELS
-from generators.painting import diffusion
-from generators.painting.diffusion import DiffusionPainter
-from generators.painting.painters import Painter, SceneRequest
+from generators.painting.latent_painter import LatentPainter
+from generators.painting.painters import Painter
+from generators.painting.sampling import draw
 from generators.painting.weights import load_weights
-from generators.products import Pixels
 from generators.taste.taste import Taste
 
 
@@ -52,25 +52,9 @@ def ways(wanted: Sequence[str] | None = None, *, device: str = "cpu") -> list[Wa
 
     def way(name: str, steps: int, sampler: Callable[..., Tensor] | None = None) -> Way:
         def build(taste: Taste | None, guidance: float) -> Painter:
-            painter = DiffusionPainter(generator, taste, steps=steps, guidance=guidance)
-            return painter if sampler is None else SolverPainter(painter, sampler)
+            return LatentPainter(generator, taste, partial(sampler or draw, steps=steps), guidance=guidance)
 
         return Way(name, steps, settings.guidance, build, peer=sampler is not None)
 
-    known = [way("diffusion", settings.steps), way("diffusion-4", 4), way("ddim-50", 50, ddim), way("dpm-solver++-20", 20, dpm_solver)]  # fmt: skip
+    known = [way("diffusion", settings.steps), way("diffusion-10", 10), way("ddim-50", 50, ddim), way("dpm-solver++-20", 20, dpm_solver)]  # fmt: skip
     return [one for one in known if wanted is None or one.name in wanted]
-
-
-class SolverPainter:
-    """A painter of the product with another sampler in the place of its own."""
-
-    def __init__(self, painter: DiffusionPainter, sampler: Callable[..., Tensor]) -> None:
-        self.painter, self.sampler = painter, sampler
-        self.side, self.weights_hash, self.generator = painter.side, painter.weights_hash, painter.generator
-
-    def paint(self, requests: Sequence[SceneRequest]) -> Pixels:
-        own, diffusion.draw = diffusion.draw, self.sampler
-        try:
-            return self.painter.paint(requests)
-        finally:
-            diffusion.draw = own

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from flows.choose_models import any_generator
 from flows.job import MODELS, SHIPPED
 from generators.checking.profanity import listed_words
 from generators.layout import LAYOUTS, Layout
-from generators.painting.diffusion import DiffusionPainter
+from generators.painting.latent_painter import LatentPainter
 from generators.painting.painters import SceneRequest
+from generators.painting.sampling import draw
 from generators.painting.weights import load_weights
 from generators.products import PixelBox, Pixels, load_product
 from generators.typesetting.contrast import relative_luminance
@@ -81,7 +83,7 @@ class Stock:
         )  # fmt: skip
         folder = any_generator(Path(MODELS))
         assert folder is not None
-        painter = DiffusionPainter(load_weights(folder / "weights"), None, steps=steps, guidance=1.0)
+        painter = LatentPainter(load_weights(folder / "weights"), None, partial(draw, steps=steps), guidance=1.0)
         for number, product in enumerate(found.products):
             wanted = [SceneRequest(None, None, product, seed_of(seed, "scene", number, one)) for one in range(scenes)]
             found.scenes.append(list(painter.paint(wanted)))

@@ -158,10 +158,12 @@ class GeneratorSettings(_Frozen):
     renders: int = Field(default=48, ge=0, description="personal pictures to draw at most; general ones come on top")
     min_cohort_users: int = Field(default=25, ge=1, description="a cohort has at least this many users")
     max_cohorts: int = Field(default=20, ge=1, description="cohorts at most")
-    way: Literal["diffusion", "stable-diffusion"] = Field(
-        default="diffusion", description="the way to draw: our own network, or a checkpoint, see [stable_diffusion]"
+    way: Literal["diffusion", "student", "gan", "stable-diffusion"] = Field(
+        default="diffusion",
+        description="the way to draw: our own flow, its student in few steps, a GAN in one, or a checkpoint, see [stable_diffusion]",
     )
-    steps: int = Field(default=10, ge=1, le=1000, description="denoising steps")
+    steps: int = Field(default=4, ge=1, le=1000, description="denoising steps of the flow")
+    student_steps: Literal[1, 2, 4] = Field(default=2, description="steps of the student")
     guidance: float = Field(
         default=8.0,
         ge=0,

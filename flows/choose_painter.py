@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contracts.errors import ModelError, SettingsError
 from contracts.settings import StableDiffusionSettings
-from flows.choose_models import find_adapter
+from flows.choose_models import find_adapter, generator_space, versions
 from flows.console import complain
 from flows.job import Job
 from generators.knobs import Knobs
@@ -18,35 +19,58 @@ from generators.painting.painters import Painter
 if TYPE_CHECKING:
     from generators.painting.pretrained import Pretrained
 
+MOST_STUDENT_STEPS = 4
+"""What a student is taught."""
+
 
 def painter_of(job: Job, generator: Path, space_hash: str | None, knobs: Knobs | None = None) -> Painter:
     """The painter of the job's way to draw, on the device that the settings name.
 
     Args:
         job: whose settings.
-        generator: the version whose weights and taste `diffusion` draws with.
+        generator: the version whose weights `diffusion` draws with, and whose taste every way through latents follows.
         space_hash: of the vectors that it will be given; None: none of users or concepts.
         knobs: how a picture is drawn again.
 
     Raises:
-        ModelError: the weights are missing, damaged or of another space.
+        ModelError: the weights are missing, damaged or of another space; no student or GAN was trained for it.
         SettingsError: stable-diffusion without a checkpoint.
     """
     turned = knobs or Knobs()
     if job.settings.generators.way == "stable-diffusion":
         return _stable_diffusion(job, space_hash, turned)
-    from generators.painting.diffusion import ROWS_AT_ONCE, DiffusionPainter  # noqa: PLC0415 - one way is enough to load
+    from generators.painting.latent_painter import ROWS_AT_ONCE, LatentPainter  # noqa: PLC0415 - one way is enough to load
+    from generators.painting.sampling import Way, draw, leap  # noqa: PLC0415
     from generators.painting.weights import load_weights  # noqa: PLC0415
     from generators.taste.taste import Taste  # noqa: PLC0415
 
     known = job.settings.generators
-    painter = DiffusionPainter(
-        load_weights(generator / "weights", space_hash=space_hash, device=device_of(job)),
+    way: Way = partial(draw, steps=known.steps * turned.steps)
+    version = generator
+    if known.way != "diffusion":
+        steps = min(known.student_steps * turned.steps, MOST_STUDENT_STEPS) if known.way == "student" else 1
+        way, version = partial(leap, steps=steps), find_short_cut(job, space_hash)
+    painter = LatentPainter(
+        load_weights(version / "weights", space_hash=space_hash, device=device_of(job)),
         None if space_hash is None else Taste.load(generator, space_hash),
-        steps=known.steps * turned.steps,
+        way,
         guidance=1 + (known.guidance - 1) * turned.guidance,
     )
     return FrugalPainter(painter, rows=ROWS_AT_ONCE, tell=complain)
+
+
+def find_short_cut(job: Job, space_hash: str | None) -> Path:
+    """The version of the student or the GAN in use for a space; None: of any.
+
+    Raises:
+        ModelError: none was trained.
+    """
+    kind = job.settings.generators.way
+    found = next((v for v in versions(job.models, kind) if space_hash in (None, generator_space(v))), None)
+    if found is None:
+        what = f"there is no {kind}" + ("" if space_hash is None else f" for space {space_hash[:12]}")
+        raise ModelError(what, where=str(job.models / kind), fix=f"Train one: adloom train {kind} {job.data}")
+    return found
 
 
 def device_of(job: Job) -> str:
@@ -77,8 +101,12 @@ def checkpoint_of(settings: StableDiffusionSettings) -> str:
 
 def painter_key(job: Job) -> dict[str, str]:
     """What is drawn with from outside the run, by hash."""
-    if job.settings.generators.way != "stable-diffusion":
+    way = job.settings.generators.way
+    if way == "diffusion":
         return {}
+    if way != "stable-diffusion":
+        choice = json.loads((job.run / "training" / "choice.json").read_text())
+        return {way: find_short_cut(job, None if choice["origin"] == "none" else choice["space_hash"]).name}
     from generators.painting.pretrained import checkpoint_hash, find_checkpoint  # noqa: PLC0415 - slow to import
 
     found = find_adapter(job.models, _space_of(job))

@@ -19,7 +19,7 @@ from flows.job import Job
 from ranking.ranker import Ranker
 from ranking.split import split
 
-KINDS = ("space", "generator", "adapter", "ranker")
+KINDS = ("space", "generator", "student", "gan", "adapter", "ranker")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _about(kind: str, folder: Path) -> str:
         if kind == "space":
             space = Space.load(folder)
             return f"{space.dimensions} dimensions"
-        if kind == "generator":
+        if kind in ("generator", "student", "gan"):
             return f"drawn in space {(generator_space(folder) or 'unknown')[:12]}"
         if kind == "adapter":
             return f"of users in space {(adapter_space(folder) or 'unknown')[:12]}"

@@ -16,7 +16,7 @@ from flows.job import MODELS, RUNS, SHIPPED, Job
 models_app = App(name="models", help="What is learned, and what is in use.")
 app.command(models_app)
 
-Kind = Literal["space", "generator", "ranker"]
+Kind = Literal["space", "generator", "student", "gan", "adapter", "ranker"]
 
 
 @models_app.command(name="list")
@@ -45,7 +45,7 @@ def use_model(kind: Kind, version: str, *, models: Models = MODELS) -> None:
 
     Parameters
     ----------
-    kind: Space, generator or ranker.
+    kind: Space, generator, student, gan, adapter or ranker.
     version: As `adloom models list` shows it; its first letters are enough.
     """
     from flows.list_models import put_in_use  # noqa: PLC0415 - slow to import

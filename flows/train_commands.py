@@ -53,6 +53,73 @@ def train_generator(
     out.print(f"Generator {version} is in use.")
 
 
+@train.command(name="student")
+def train_student(
+    data: Path | None = None,
+    *,
+    config: Config = None,
+    runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
+    models: Models = MODELS,
+    steps: Annotated[int, Parameter(help="Optimiser steps.")] = 800,
+    rows: Annotated[int, Parameter(help="Scenes per step.")] = 16,
+    learning_rate: Annotated[float, Parameter(help="At its height.")] = 2e-4,
+    device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to train.")] = "auto",
+) -> None:
+    """Teach a student of the generator in use to paint in 1, 2 or 4 steps; the same command resumes a stopped training.
+
+    Example: adloom train student data/world --steps 2000
+
+    Parameters
+    ----------
+    data: The data folder; the shipped sample when left out.
+    """
+    _short_cut("student", Job(data or SHIPPED, load_settings(config), runs, models), steps, rows, learning_rate, device)
+
+
+@train.command(name="gan")
+def train_gan(
+    data: Path | None = None,
+    *,
+    config: Config = None,
+    runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
+    models: Models = MODELS,
+    steps: Annotated[int, Parameter(help="Optimiser steps.")] = 800,
+    rows: Annotated[int, Parameter(help="Scenes per step.")] = 16,
+    learning_rate: Annotated[float, Parameter(help="At its height.")] = 2e-4,
+    device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to train.")] = "auto",
+) -> None:
+    """Turn the generator in use into a GAN, which paints in one step; the same command resumes a stopped training.
+
+    Example: adloom train gan data/world --steps 2000
+
+    Parameters
+    ----------
+    data: The data folder; the shipped sample when left out.
+    """
+    _short_cut("gan", Job(data or SHIPPED, load_settings(config), runs, models), steps, rows, learning_rate, device)
+
+
+def _short_cut(
+    kind: Literal["student", "gan"],
+    job: Job,
+    steps: int,
+    rows: int,
+    learning_rate: float,
+    device: Literal["auto", "cpu", "cuda"],
+) -> None:
+    """Trains a student or a GAN and says which version is in use."""
+    from flows.train_models import learn_short_cut  # noqa: PLC0415 - slow to import
+    from generators.training.few_steps import GAN, STUDENT  # noqa: PLC0415 - slow to import
+    from generators.training.shorten import schedule_of  # noqa: PLC0415 - slow to import
+
+    schedule = schedule_of(
+        steps=steps, rows=rows, learning_rate=learning_rate, seed=job.settings.seed, device=device
+    )  # fmt: skip
+    with Bar() as bar:
+        version = learn_short_cut(job, {"student": STUDENT, "gan": GAN}[kind], schedule, tell=bar.tell)
+    out.print(f'{kind.capitalize()} {version} is in use; draw with it: generators.way = "{kind}".', markup=False)
+
+
 @train.command(name="adapter")
 def train_adapter(
     data: Path | None = None,

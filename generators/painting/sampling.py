@@ -1,4 +1,4 @@
-"""Turns grounds, conditions and seeds into latents of scenes: guided rectified flow.
+"""Turns grounds, conditions and seeds into latents of scenes: guided rectified flow, and leaps of what was distilled from it.
 
 Letters: B scenes, L side of the latent grid, Z latent channels. Time t runs from 1 (noise) to 0 (scene).
 
@@ -18,14 +18,17 @@ with mean and sd over all latents of one scene, only where guidance has widened 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from generators.painting.network import Condition, SceneNetwork, time_shift
+from generators.painting.network import Condition, SceneNetwork, add_noise, time_shift
+
+Way = Callable[[SceneNetwork, Condition, Tensor, Tensor], Tensor]
+"""(network, condition, ground, noise) into latents: `draw` or `leap`, with their further arguments given."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,16 @@ class Guidance:
     rescale: float = 0.0
 
 
-def time_grid(steps: int, *, shift: float) -> list[float]:
-    """steps + 1 times from 1 to 0: t = shift * u / (1 + (shift - 1) * u), u evenly spaced (Esser et al. 2024, eq. 23).
+def time_grid(steps: int, *, shift: float, first: float = 1.0) -> list[float]:
+    """steps + 1 times from `first` to 0: t = shift * u / (1 + (shift - 1) * u), u evenly spaced (Esser et al. 2024, eq. 23).
 
     With shift 1 they are even; larger shifts spend more steps near the noise, where colours and layout are decided
     (see `network.time_shift`).
     """
     if steps < 1:
         raise ValueError("at least one step")
-    even = [1 - index / steps for index in range(steps + 1)]
+    start = first / (shift - (shift - 1) * first)  # u of the first time
+    even = [start * (1 - index / steps) for index in range(steps + 1)]
     return [shift * u / (1 + (shift - 1) * u) for u in even]
 
 
@@ -163,9 +167,38 @@ def draw(
     Raises:
         ValueError: shapes do not fit the network.
     """
+    _check(network, ground, noise)
+    times = time_grid(steps, shift=time_shift(network.side) if shift is None else shift)
+    *_, latents = denoise(network, condition, ground, noise, times=times, guidance=guidance)
+    return latents
+
+
+def leap(network: SceneNetwork, condition: Condition, ground: Tensor, noise: Tensor, *, steps: int) -> Tensor:
+    """Latents (B, Z, L, L) of one scene per row, by a network that was taught to see the finished scene at once.
+
+    Multistep consistency sampling (Song et al. 2023, arXiv 2303.01469, algorithm 1), with x_t as in `network`: each step
+    takes the scene it sees, x_0 = x_t - t v, back to the next time of the grid with other noise. That is the first noise
+    moved along the grid, as good as new to a network that sees a part of it at a time. One step is one of Euler's.
+
+    Args:
+        network: of `adloom train student` or `adloom train gan`; the other tensors are on its device.
+        condition, ground, noise: as of `draw`.
+        steps: evaluations of the network per scene; those it was taught (1, 2 or 4; a GAN: 1).
+
+    Raises:
+        ValueError: shapes do not fit the network.
+    """
+    _check(network, ground, noise)
+    scene = noise
+    for index, time in enumerate(time_grid(steps, shift=time_shift(network.side))[:-1]):
+        move = index * network.side // steps
+        state = add_noise(scene, noise.roll((move, move), (2, 3)), noise.new_full((len(noise),), time))
+        scene = state - time * network(state, noise.new_full((len(noise),), time), ground, condition)
+    return scene
+
+
+def _check(network: SceneNetwork, ground: Tensor, noise: Tensor) -> None:
+    """Raises ValueError where shapes do not fit the network."""
     side = network.side
     if noise.shape[1:] != (network.latent, side, side) or ground.shape[2:] != noise.shape[2:]:
         raise ValueError(f"noise {tuple(noise.shape)} and ground {tuple(ground.shape)} do not fit side {side}")
-    times = time_grid(steps, shift=time_shift(side) if shift is None else shift)
-    *_, latents = denoise(network, condition, ground, noise, times=times, guidance=guidance)
-    return latents

@@ -9,6 +9,7 @@ Blattmann et al. 2022, arXiv 2204.11824). Where the logged product stood, a sket
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -95,8 +96,20 @@ class Sketchbook:
         """
         if not len(self.levels):
             return tuple(part[0] for part in no_sketch(1, mask.shape[0]))  # type: ignore[return-value]
-        both = np.concatenate([self.levels, self.levels[..., ::-1]])
-        bare = ((both == 0) & ~(mask > 0)).sum((1, 2))
-        chosen = np.argsort(bare, kind="stable")[: 2 * _CHOICE][random.integers(min(2 * _CHOICE, len(both)))]
-        levels = torch.from_numpy(both[chosen])[None]
+        bare = np.bitwise_count(self._holes & ~_packed(mask > 0)).sum(1, dtype=np.int64)
+        count = len(self.levels)
+        chosen = np.argsort(bare, kind="stable")[: 2 * _CHOICE][random.integers(min(2 * _CHOICE, 2 * count))]
+        page = self.levels[chosen % count]
+        levels = torch.from_numpy(np.ascontiguousarray(page[:, ::-1] if chosen >= count else page))[None]
         return from_levels(levels), (levels == 0).float()
+
+    @cached_property
+    def _holes(self) -> npt.NDArray[np.uint64]:
+        """(2 K, S * S / 64) the holes as bits, of the sketches and then of their mirror images."""
+        return _packed(np.concatenate([self.levels, self.levels[..., ::-1]]) == 0)
+
+
+def _packed(where: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+    """(..., S, S) as bits, 64 in a number: counting them is fifty times as fast."""
+    flat = where.reshape(*where.shape[:-2], -1)
+    return np.packbits(flat, axis=-1).view(np.uint64)

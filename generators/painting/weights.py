@@ -13,7 +13,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,8 @@ def save_weights(
         for part, module in (("network", network), ("codec", codec))
         for name, tensor in module.state_dict().items()
     }
-    tensors |= {f"prior.{name}": torch.from_numpy(value.copy()) for name, value in vars(prior).items()}
-    tensors |= {f"sketchbook.{name}": torch.from_numpy(value.copy()) for name, value in vars(sketchbook).items()}
+    for what, held in (("prior", prior), ("sketchbook", sketchbook)):
+        tensors |= {f"{what}.{one.name}": torch.from_numpy(getattr(held, one.name).copy()) for one in fields(held)}
     wrong = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if wrong:
         raise ModelError(

@@ -69,8 +69,7 @@ def teach(
         ModelError: `folder` holds another training; `start_from` is of another architecture; see `training.train`.
     """
     examples = read_examples(examples_file)
-    with examples_file.open("rb") as opened:
-        source = hashlib.file_digest(opened, "sha256").hexdigest()
+    source = source_of(examples_file)
     start = None if start_from is None else load_weights(start_from)
     seconds = 0.0
     if start is None:
@@ -105,3 +104,9 @@ def teach(
         made_from=made_from,
     )
     return TrainResult(folder / "weights", weights_hash, done.loss, seconds + done.seconds)
+
+
+def source_of(examples_file: Path) -> str:
+    """SHA-256 of a training file."""
+    with examples_file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

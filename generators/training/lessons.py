@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from generators.painting.network import (
     time_shift,
 )
 from generators.painting.painters import MID_GREY
-from generators.painting.sampling import draw, noise_of
+from generators.painting.sampling import Way, draw, noise_of
 from generators.painting.sketches import Sketchbook, from_levels, holes_around, sketch_cells, sketch_scenes, to_levels
 from generators.pixels import to_bytes, to_float
 from generators.taste.look import LOOK, picture_looks
@@ -99,7 +100,7 @@ class CodecLesson:
 
     def student(self) -> SceneCodec:
         """A codec with weights that depend on the seed alone, or those to set out from."""
-        codec: SceneCodec = _seeded(SceneCodec, self.seed, "first codec")
+        codec: SceneCodec = seeded(SceneCodec, self.seed, "first codec")
         if self.start is not None:
             codec.load_state_dict(self.start.state_dict())
         return codec
@@ -235,7 +236,7 @@ class FlowLesson:
 
     def student(self) -> SceneNetwork:
         """A network with weights that depend on the seed alone, or those to set out from where they fit the space."""
-        network: SceneNetwork = _seeded(self._new, self.seed, "first flow")
+        network: SceneNetwork = seeded(self._new, self.seed, "first flow")
         network.condition.concept.fit(self.studies.concept_vectors)
         if self.start is not None:
             kept = {
@@ -292,10 +293,10 @@ class FlowLesson:
     def sheet(self, module: nn.Module) -> Tensor:
         """In three rows: as logged; painted for the same look; painted for the look of the next column."""
         assert isinstance(module, SceneNetwork)
-        return flow_sheet(module, self.codec, self.studies, seed=self.seed, steps=16)
+        return scene_sheet(module, self.codec, self.studies, seed=self.seed, way=partial(draw, steps=16))
 
 
-def flow_sheet(network: SceneNetwork, codec: SceneCodec, studies: Studies, *, seed: int, steps: int) -> Tensor:
+def scene_sheet(network: SceneNetwork, codec: SceneCodec, studies: Studies, *, seed: int, way: Way) -> Tensor:
     """uint8 (3, columns, S, S, 3): scenes as logged, painted for their look, and painted for their neighbour's."""
     lot = _generator(seed, "sheet")
     chosen = torch.multinomial(studies.weight, _COLUMNS, replacement=True, generator=lot)
@@ -309,7 +310,7 @@ def flow_sheet(network: SceneNetwork, codec: SceneCodec, studies: Studies, *, se
     with torch.inference_mode():
         for looks in (studies.looks[chosen], studies.looks[chosen].roll(1, 0)):
             condition = Condition(looks, studies.concept_vectors[studies.concept[chosen]]).to(device)
-            rows.append(draw(network, condition, ground, noise, steps=steps))
+            rows.append(way(network, condition, ground, noise))
         return torch.stack([to_bytes(codec.decode(row)).permute(0, 2, 3, 1).cpu() for row in rows])
 
 
@@ -322,7 +323,7 @@ def digest_of_module(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _seeded(build, seed: int, what: str):  # type: ignore[no-untyped-def]
+def seeded(build, seed: int, what: str):  # type: ignore[no-untyped-def]
     """Build a module whose random first weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(seed, what))

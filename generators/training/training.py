@@ -42,6 +42,7 @@ class Schedule(Frozen):
         default=8e-4, gt=0, description="at its height; linear warm-up, then half a cosine to 2 %"
     )
     warmup_steps: int = Field(default=150, ge=0, description="steps until the learning rate is reached")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="AdamW's first beta; less where two networks play")
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW's")
     clip_norm: float = Field(default=1.0, gt=0, description="longest gradient")
     ema: float = Field(default=0.998, ge=0, lt=1, description="decay of the averaged weights, which are the ones kept")
@@ -164,7 +165,10 @@ class _Run:
         module = lesson.student()
         self.average = lesson.student().to(self.device).requires_grad_(False).eval()
         optimiser = torch.optim.AdamW(
-            module.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=schedule.weight_decay
+            module.parameters(),
+            lr=schedule.learning_rate,
+            betas=(schedule.momentum, 0.99),
+            weight_decay=schedule.weight_decay,
         )
         self.accelerator = Accelerator(
             cpu=self.device == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"

@@ -135,6 +135,8 @@ def test_an_unknown_setting_names_the_nearest_one(
         ["world", ".", "--users", "10"],
         ["fetch", "movielens", "x", "--ratings", "no/such/folder"],
         ["train", "generator", "no/such/folder"],
+        ["train", "student", "no/such/folder"],
+        ["train", "gan", "no/such/folder"],
         ["train", "adapter"],
     ],
 )
@@ -156,6 +158,8 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         ["evaluate"],
         ["abtest"],
         ["train", "generator"],
+        ["train", "student"],
+        ["train", "gan"],
         ["train", "space"],
         ["train", "adapter"],
     ):

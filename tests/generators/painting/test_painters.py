@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 
 from contracts.errors import ModelError
 from generators.layout import DEFAULT_BOX
-from generators.painting.diffusion import DiffusionPainter
+from generators.painting.latent_painter import LatentPainter
 from generators.painting.painters import Painter, SceneRequest
+from generators.painting.sampling import Guidance, Way, draw, leap
 from generators.painting.weights import Generator
 from generators.products import fit_product
 from generators.taste.taste import Taste
@@ -49,16 +51,22 @@ WAYS: dict[str, Callable[[Path], Painter]] = {
     **{f"stable-diffusion {kind}": stable_diffusion(kind) for kind in KINDS},
 }
 
+THROUGH_LATENTS: dict[str, Way] = {
+    "diffusion": partial(draw, steps=2, guidance=Guidance(4.0)),
+    "student": partial(leap, steps=2),
+    "gan": partial(leap, steps=1),
+}
 
-@pytest.fixture(scope="module", params=["diffusion", *WAYS])
+
+@pytest.fixture(scope="module", params=[*THROUGH_LATENTS, *WAYS])
 def painter(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     tiny_generator: Callable[[], Generator],
     tiny_taste: Taste,
 ) -> Painter:
-    if request.param == "diffusion":
-        return DiffusionPainter(tiny_generator(), tiny_taste, steps=2, guidance=2.0, fidelity=4.0)
+    if request.param in THROUGH_LATENTS:
+        return LatentPainter(tiny_generator(), tiny_taste, THROUGH_LATENTS[request.param], guidance=8.0)
     return WAYS[request.param](tmp_path_factory.mktemp("way"))
 
 

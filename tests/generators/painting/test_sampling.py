@@ -12,7 +12,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from generators.painting.network import Condition, SceneNetwork
-from generators.painting.sampling import Guidance, denoise, draw, guided_velocity, noise_of, rescale, time_grid
+from generators.painting.sampling import Guidance, denoise, draw, guided_velocity, leap, noise_of, rescale, time_grid
 from generators.painting.sketches import CHANNELS
 from generators.taste.look import LOOK
 
@@ -79,6 +79,49 @@ def test_the_time_grid_is_that_of_diffusers(steps: int, shift: float) -> None:
     scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
     scheduler.set_timesteps(sigmas=np.linspace(1, 0, steps + 1)[:-1].tolist())
     assert np.allclose(time_grid(steps, shift=shift), scheduler.sigmas.numpy(), atol=1e-6)
+
+
+def test_a_grid_that_begins_later_is_the_rest_of_the_whole_one() -> None:
+    whole = time_grid(8, shift=2)
+    assert time_grid(5, shift=2, first=whole[3]) == pytest.approx(whole[3:])
+
+
+class Finished:
+    """Sees the finished scene at once, whatever it is given; notes what that was."""
+
+    latent, side = Z, L
+
+    def __init__(self, scene: Tensor) -> None:
+        self.scene, self.given = scene, list[tuple[float, Tensor]]()
+
+    def __call__(self, noisy: Tensor, time: Tensor, ground: Tensor, condition: Condition) -> Tensor:
+        self.given.append((float(time[0]), noisy))
+        return (noisy - self.scene) / time[:, None, None, None]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_a_leap_lands_on_the_scene_and_goes_back_with_other_noise_each_time(steps: int) -> None:
+    condition, ground, seeds = order()
+    noise, scene = noise_for(seeds), torch.full((4, Z, L, L), 3.0)
+    network = Finished(scene)
+    found = leap(cast(SceneNetwork, network), condition, ground, noise, steps=steps)
+    assert torch.allclose(found, scene, atol=1e-5)
+    times = [time for time, _ in network.given]
+    assert times == pytest.approx(time_grid(steps, shift=1)[:-1])
+    noises = [(noisy - (1 - time) * scene) / time for time, noisy in network.given]
+    assert torch.allclose(noises[0], noise)
+    for index, one in enumerate(noises[1:], start=1):
+        assert one.flatten(1).std(1).tolist() == pytest.approx(noise.flatten(1).std(1).tolist(), rel=1e-4)
+        for before in noises[:index]:
+            assert float(torch.corrcoef(torch.stack([one.flatten(), before.flatten()]))[0, 1]) < 0.3
+
+
+def test_one_leap_is_one_step_of_euler(tiny_network: Networks) -> None:
+    condition, ground, seeds = order()
+    network = tiny_network()
+    with torch.inference_mode():
+        once = leap(network, condition, ground, noise_for(seeds), steps=1)
+        assert torch.allclose(once, draw(network, condition, ground, noise_for(seeds), steps=1), atol=1e-5)
 
 
 def test_a_scene_needs_at_least_one_step() -> None:
@@ -155,3 +198,5 @@ def test_shapes_that_do_not_fit_are_refused(tiny_network: Networks) -> None:
     condition, ground, seeds = order()
     with pytest.raises(ValueError, match="do not fit side 4"):
         draw(tiny_network(), condition, ground[..., :3], noise_for(seeds), steps=2)
+    with pytest.raises(ValueError, match="do not fit side 4"):
+        leap(tiny_network(), condition, ground[..., :3], noise_for(seeds), steps=2)

@@ -87,6 +87,18 @@ def test_a_product_is_lent_the_sketch_whose_hole_it_hides_or_its_mirror_image() 
     assert mirrored.numpy().tobytes() in seen
 
 
+def test_what_is_lent_is_drawn_from_the_best_by_plain_counting() -> None:
+    random = np.random.default_rng(0)
+    levels = np.where(random.random((30, S, S)) < 0.3, 0, random.integers(1, 256, (30, S, S))).astype(np.uint8)
+    mask = (random.random((S, S)) < 0.4).astype(np.float32)
+    both = np.concatenate([levels, levels[..., ::-1]])
+    best = np.argsort(((both == 0) & (mask == 0)).sum((1, 2)), kind="stable")[:48]
+    allowed = [from_levels(torch.from_numpy(both[one].copy())).numpy().tobytes() for one in best]
+    for seed in range(100):
+        sketch, _ = Sketchbook(levels).lend(mask, np.random.default_rng(seed))
+        assert sketch[0].numpy().tobytes() == allowed[np.random.default_rng(seed).integers(48)]
+
+
 def test_an_empty_book_lends_a_sketch_that_says_nothing() -> None:
     book = Sketchbook(np.zeros((0, S, S), np.uint8))
     sketch, hole = book.lend(np.zeros((S, S), np.float32), np.random.default_rng(0))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from generators.painting.diffusion import DiffusionPainter
+from generators.painting.latent_painter import LatentPainter
 from generators.painting.painters import SceneRequest, frame_product
+from generators.painting.sampling import draw
 from generators.painting.weights import Generator
 from generators.taste.taste import Taste
 
@@ -25,11 +27,11 @@ def request(seed: int = 1, **changes: object) -> SceneRequest:
 
 
 @pytest.fixture(scope="module")
-def painter(tiny_generator: Make, tiny_taste: Taste) -> DiffusionPainter:
-    return DiffusionPainter(tiny_generator(), tiny_taste, steps=2, guidance=2.0)
+def painter(tiny_generator: Make, tiny_taste: Taste) -> LatentPainter:
+    return LatentPainter(tiny_generator(), tiny_taste, partial(draw, steps=2), guidance=2.0)
 
 
-def test_looks_lean_to_what_the_user_clicks(painter: DiffusionPainter) -> None:
+def test_looks_lean_to_what_the_user_clicks(painter: LatentPainter) -> None:
     framed, mask = frame_product(request().product, S)
 
     def lightness(first: float | None) -> float:
@@ -42,5 +44,5 @@ def test_looks_lean_to_what_the_user_clicks(painter: DiffusionPainter) -> None:
 
 
 def test_without_a_taste_nobody_has_a_look_of_their_own(tiny_generator: Make) -> None:
-    painter = DiffusionPainter(tiny_generator(), None, steps=2, guidance=8.0)
+    painter = LatentPainter(tiny_generator(), None, partial(draw, steps=2), guidance=8.0)
     assert np.array_equal(painter.paint([request()]), painter.paint([request(user=np.full(D, 3, np.float32))]))

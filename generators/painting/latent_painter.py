@@ -1,7 +1,8 @@
-"""Turns scene requests into scenes by the click-guided flow: the way to draw called `diffusion`.
+"""Turns scene requests into scenes by way of latents: the ways to draw called `diffusion`, `student` and `gan`.
 
-Whom a scene is for decides its look (generators/taste/prior.py), a sketch is lent (generators/painting/sketches.py), the flow paints it over
-in that look in latents (generators/painting/sampling.py), the codec turns it into pixels, and the product's own pixels are laid on top.
+Whom a scene is for decides its look (generators/taste/prior.py), a sketch is lent (generators/painting/sketches.py), a network paints it
+over in that look in latents, the codec turns it into pixels, and the product's own pixels are laid on top. The ways differ in
+how the latents come alone (generators/painting/sampling.py): the flow in many steps, its student in a few, the GAN in one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from generators.painting.codec import REDUCTION
 from generators.painting.grading import grade
 from generators.painting.network import Condition, lay_ground
 from generators.painting.painters import Floats, SceneRequest, frame_product, lay_product, stack_vectors
-from generators.painting.sampling import Guidance, draw, noise_of
+from generators.painting.sampling import Way, noise_of
 from generators.painting.sketches import sketch_cells
 from generators.painting.weights import Generator
 from generators.pixels import to_bytes, to_float
@@ -30,22 +31,19 @@ ROWS_AT_ONCE = 16
 """Pictures painted together; fixed, so that bytes repeat."""
 
 
-class DiffusionPainter:
+class LatentPainter:
     """Paints with a trained generator.
 
     Args:
         generator: the weights, on the device to paint on.
         taste: of users; None: looks are as logged, whoever it is for.
-        steps: see `sampling.draw`.
+        way: how latents come from noise, `sampling.draw` or `sampling.leap` with its steps.
         guidance: how hard the look is drawn to what the user clicks, `weight` of `LookPrior.tilted`.
-        fidelity: how closely the look is kept, `Guidance.weight`.
     """
 
-    def __init__(
-        self, generator: Generator, taste: Taste | None, *, steps: int, guidance: float, fidelity: float = 1.0
-    ) -> None:
+    def __init__(self, generator: Generator, taste: Taste | None, way: Way, *, guidance: float) -> None:
         self.generator, self.taste, self.weights_hash = generator, taste, generator.weights_hash
-        self.steps, self.guidance, self.fidelity = steps, guidance, Guidance(fidelity)
+        self.way, self.guidance = way, guidance
 
     @property
     def side(self) -> int:
@@ -103,7 +101,7 @@ class DiffusionPainter:
         covers = functional.avg_pool2d(torch.from_numpy(masks)[:, None].to(device), REDUCTION)
         with torch.inference_mode():
             ground = lay_ground(codec.encode(pixels), covers, self._cells(requests, masks).to(device))
-            latents = draw(network, condition.to(device), ground, noise, steps=self.steps, guidance=self.fidelity)
+            latents = self.way(network, condition.to(device), ground, noise)
             scenes = to_bytes(codec.decode(latents)).permute(0, 2, 3, 1).cpu().numpy()
         graded = grade(scenes, framed, masks, looks)
         return np.stack([lay_product(scene, request.product) for scene, request in zip(graded, requests, strict=True)])

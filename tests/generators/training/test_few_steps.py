@@ -1,0 +1,246 @@
+"""What is taught to paint in few steps: the eyes are the flow's, heads and painter move only themselves, a batch is of its step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from contracts.errors import ModelError
+from generators.examples import Examples, write_examples
+from generators.painting.codec import SceneCodec
+from generators.painting.network import Condition, SceneNetwork
+from generators.painting.weights import Generator, load_weights, save_weights
+from generators.training.discriminator import Discriminator, augment, look_at
+from generators.training.few_steps import GAN, STUDENT, FewStepsLesson, Game, Players
+from generators.training.lessons import Studies, fit_prior
+from generators.training.shorten import schedule_of, shorten
+from generators.training.training import Progress
+
+Made = Callable[..., Examples]
+Networks = Callable[..., SceneNetwork]
+SHORT = {"rows": 4, "checkpoint_every": 1, "sheet_every": 100, "device": "cpu", "precision": "fp32"}
+
+
+@pytest.fixture(scope="module")
+def lesson(
+    light_and_dark: Made, tiny_network: Networks, tiny_codec: Callable[..., SceneCodec]
+) -> Callable[[Game], FewStepsLesson]:
+    examples, codec, flow = light_and_dark(), tiny_codec(), tiny_network()
+    studies = Studies.prepare(examples, codec, fit_prior(examples))
+    return lambda game: FewStepsLesson(studies, codec, flow, game, seed=1, source="x")
+
+
+def test_a_student_is_asked_at_the_times_of_its_samplers_and_a_gan_at_noise_alone(
+    lesson: Callable[[Game], FewStepsLesson],
+) -> None:
+    assert lesson(STUDENT).times == pytest.approx([0.25, 0.5, 0.75, 1.0])  # a side of 4 shifts no time
+    assert lesson(GAN).times == [1.0]
+
+
+def test_both_set_out_from_the_flow(lesson: Callable[[Game], FewStepsLesson]) -> None:
+    one = lesson(GAN)
+    painter, flow = one.student().painter.state_dict(), one.flow.state_dict()
+    assert all(torch.equal(painter[name], flow[name]) for name in flow)
+    assert not any(name.startswith("_flow") for name, _ in one.student().named_parameters())
+
+
+def gradients(module: Players) -> dict[str, bool]:
+    """By part: whether anything in it is asked to move."""
+    return {
+        name: any(p.grad is not None and bool(p.grad.abs().max() > 0) for p in part.parameters())
+        for name, part in module.named_children()
+    }
+
+
+def test_a_game_moves_painter_and_heads_and_likeness_the_painter_alone(
+    lesson: Callable[[Game], FewStepsLesson],
+) -> None:
+    for game, moved in (
+        (STUDENT, {"painter": True, "discriminator": True}),
+        (GAN, {"painter": True, "discriminator": True}),
+        (replace(STUDENT, realism=0.0), {"painter": True, "discriminator": False}),
+    ):
+        one = lesson(game)
+        players = one.student()
+        one.loss(players, 0, 4).backward()
+        assert gradients(players) == moved
+        assert all(p.grad is None for p in one.flow.parameters())
+
+
+def test_the_heads_are_not_pulled_by_the_painters_wish(lesson: Callable[[Game], FewStepsLesson]) -> None:
+    """The painter's weight in the loss changes the painter's gradient, and no bit of the heads'."""
+    found = []
+    for realism in (1.0, 3.0):
+        one = lesson(replace(GAN, realism=realism))
+        players = one.student()
+        one.loss(players, 0, 4).backward()
+        found.append(players)
+    one, other = ({name: p.grad for name, p in players.named_parameters() if p.grad is not None} for players in found)
+    heads = [name for name in one if name.startswith("discriminator")]
+    assert heads
+    assert all(torch.equal(one[name], other[name]) for name in heads)
+    name = "painter.unet.conv_out.weight"
+    assert torch.allclose(3 * one[name], other[name], rtol=1e-3)
+
+
+def test_a_step_decides_the_loss(lesson: Callable[[Game], FewStepsLesson]) -> None:
+    one = lesson(STUDENT)
+    players = one.student()
+    first, again, other = (float(one.loss(players, step, 4).detach()) for step in (3, 3, 4))
+    assert first == again != other
+
+
+def test_heads_learn_to_tell_painted_from_logged(lesson: Callable[[Game], FewStepsLesson]) -> None:
+    one = lesson(GAN)
+    players = one.student()
+    players.painter.requires_grad_(False)
+    optimiser = torch.optim.Adam(players.discriminator.parameters(), lr=3e-3)
+    losses = []
+    for step in range(25):
+        loss = one.loss(players, step, 8)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    # Equal scores cost both sides log 2; heads that can tell make their own side cheaper than the painter's dearer half.
+    latents, ground, _, condition, _ = one.rows(99, 16)
+    noise, time = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)), torch.ones(16)
+    with torch.no_grad():
+        painted = noise - players.painter(noise, time, ground, condition)
+        scores = [
+            players.discriminator(*look_at(one.flow, scene, torch.full((16,), 0.1), ground, condition)).mean(1)
+            for scene in (latents, painted)
+        ]
+    assert float((scores[0] > scores[1]).float().mean()) > 0.8
+
+
+def test_the_condition_is_projected_on_what_is_seen(tiny_network: Networks) -> None:
+    flow = tiny_network()
+    lot = torch.Generator().manual_seed(0)
+    seen = [torch.randn(2, width, side, side, generator=lot) for width, side in ((32, 4), (32, 2), (32, 2))]
+    heads = Discriminator(flow)
+    pooled = torch.randn(2, 128, generator=lot)
+    with torch.no_grad():
+        none, once, twice = (heads(seen, scale * pooled) for scale in (0, 1, 2))
+    assert once.shape == (2, 16 + 4 + 4)
+    assert float((once - none).abs().max()) > 1e-4
+    assert torch.allclose(twice - once, once - none, atol=1e-5)  # linear in the condition
+
+
+def test_the_flows_eyes_see_the_condition_and_each_row_alone(tiny_network: Networks) -> None:
+    flow = tiny_network()
+    lot = torch.Generator().manual_seed(0)
+    latents, ground = torch.randn(3, 4, 4, 4, generator=lot), torch.randn(3, 4 + 1 + 65, 4, 4, generator=lot)
+    condition = Condition(torch.randn(3, 6, generator=lot), torch.randn(3, 5, generator=lot))
+    time = torch.full((3,), 0.5)
+    with torch.no_grad():
+        seen, pooled = look_at(flow, latents, time, ground, condition)
+        alone, _ = look_at(flow, latents[1:2], time[:1], ground[1:2], condition.rows(slice(1, 2)))
+        others, _ = look_at(flow, latents, time, ground, condition.any_look())
+    assert [tuple(one.shape) for one in seen] == [(3, 32, 4, 4), (3, 32, 2, 2), (3, 32, 2, 2)]
+    assert pooled.shape == (3, 128)
+    assert all(torch.allclose(one[1:2], by, atol=1e-4) for one, by in zip(seen, alone, strict=True))
+    assert all(float((one - by).abs().max()) > 1e-3 for one, by in zip(seen, others, strict=True))
+
+
+def test_an_augmentation_moves_and_cuts_and_changes_no_value() -> None:
+    lot = torch.Generator().manual_seed(0)
+    grid = torch.arange(1, 257, dtype=torch.float32).view(1, 1, 16, 16).expand(50, 2, 16, 16).clone().requires_grad_()
+    one, other = augment([grid, 10 * grid], lot)
+    assert torch.equal(10 * one, other)  # the same for both
+    cut = one == 0
+    assert (cut.flatten(1).sum(1) == 2 * 16).all()  # a quarter of the side, squared, in both channels
+    assert set(one.detach().unique().tolist()) <= {0.0, *map(float, range(1, 257))}
+    assert len({tuple(row.tolist()) for row in one.detach()[:, 0, 8]}) > 5
+    one.sum().backward()
+    assert grid.grad is not None
+    assert float(grid.grad.sum()) == float((~cut).sum())
+
+
+@pytest.fixture(scope="module")
+def flow(
+    tmp_path_factory: pytest.TempPathFactory, tiny_generator: Callable[..., Generator], light_and_dark: Made
+) -> Path:
+    """A folder with the weights of a flow, and the examples to learn from."""
+    folder = tmp_path_factory.mktemp("flow")
+    write_examples(light_and_dark(), folder / "examples.safetensors")
+    made = tiny_generator("space-a")
+    save_weights(made.network, made.codec, made.prior, made.sketchbook, folder / "weights", space_hash="space-a")
+    return folder
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("game", [STUDENT, GAN], ids=lambda game: game.name)
+def test_a_killed_lesson_ends_in_the_same_bytes_and_says_what_it_was(game: Game, flow: Path, tmp_path: Path) -> None:
+    def taught(folder: str, tell: Callable[[Progress], None] | None = None) -> str:
+        schedule = schedule_of(steps=3, **SHORT)
+        return shorten(
+            flow / "examples.safetensors", tmp_path / folder, game, schedule, tell, flow=flow / "weights"
+        ).weights_hash
+
+    def kill(progress: Progress) -> None:
+        if progress.step == 2:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        taught("killed", kill)
+    assert taught("killed") == taught("straight")
+    before, made = load_weights(flow / "weights"), load_weights(tmp_path / "straight" / "weights", space_hash="space-a")
+    assert made.made_from["way"] == game.name
+    assert made.made_from["flow"] == before.weights_hash
+    assert made.made_from["settings"]["steps"] == 3
+
+    def moved(part: str) -> bool:
+        old, new = (dict(getattr(one, part).state_dict()) for one in (before, made))
+        return any(not torch.equal(old[name], new[name]) for name in old)
+
+    assert moved("network")
+    assert not moved("codec")
+    assert (made.sketchbook.levels == before.sketchbook.levels).all()
+    assert (made.prior.typical == before.prior.typical).all()
+
+
+def test_weights_of_another_space_or_side_are_refused(flow: Path, light_and_dark: Made, tmp_path: Path) -> None:
+    write_examples(light_and_dark(space="space-b"), tmp_path / "examples.safetensors")
+    with pytest.raises(ModelError, match="trained in embedding space space-a"):
+        shorten(tmp_path / "examples.safetensors", tmp_path, GAN, schedule_of(steps=1, **SHORT), flow=flow / "weights")
+    examples = light_and_dark()
+    wide = replace(
+        examples, pictures=examples.pictures.repeat(2, 1).repeat(2, 2), masks=examples.masks.repeat(2, 1).repeat(2, 2)
+    )
+    write_examples(wide, tmp_path / "examples.safetensors")
+    with pytest.raises(ModelError, match="paints scenes of 32 pixels, not of 64"):
+        shorten(tmp_path / "examples.safetensors", tmp_path, GAN, schedule_of(steps=1, **SHORT), flow=flow / "weights")
+
+
+@pytest.mark.slow
+def test_likeness_brings_one_step_nearer_to_the_flows_own_end(lesson: Callable[[Game], FewStepsLesson]) -> None:
+    """Half a minute: the whole point, on a tiny flow."""
+    from generators.painting.sampling import draw, leap
+
+    one = lesson(replace(STUDENT, realism=0.0))
+    players = one.student()
+    latents, ground, _, condition, lot = one.rows(1000, 64)
+    noise = torch.randn(latents.shape, generator=lot)
+
+    def gap() -> float:
+        with torch.no_grad():
+            end: Tensor = draw(one.flow, condition, ground, noise, steps=4)
+            return float((leap(players.painter, condition, ground, noise, steps=1) - end).square().mean())
+
+    before = gap()
+    optimiser = torch.optim.Adam(players.painter.parameters(), lr=1e-3)
+    for step in range(150):
+        loss = one.loss(players, step, 16)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert gap() < before / 2
