@@ -79,7 +79,9 @@ def test_prefects_loggers_speak_through_the_same_handler_once(capsys: pytest.Cap
         logger.info("Beginning flow run")
     finally:
         logger.setLevel(before)
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    said = capsys.readouterr().err
+    assert said.count("Beginning flow run") == 1
+    lines = [json.loads(line) for line in said.splitlines() if "Beginning flow run" in line]
     assert [(line["logger"], line["message"]) for line in lines] == [("prefect.flow_runs", "Beginning flow run")]
 
 

@@ -103,7 +103,7 @@ def test_labels_are_escaped_and_the_parser_would_have_seen_a_fault() -> None:
 def test_a_late_and_a_thin_last_day_are_told_by_the_settings(job: Job, tmp_path: Path) -> None:
     days = [date(2024, 5, 1) + timedelta(days=number) for number in range(9)]
     settings = job.settings.model_copy(update={"nights": NightSettings(late_days=2)})
-    here = Job(job.data, settings, tmp_path / "runs", job.models)
+    here = Job(job.data, settings, tmp_path / "late", job.models)
     (here.run / "sources").mkdir(parents=True)
 
     def told(last: int, today: date, at: Job = here) -> list[str]:
@@ -118,5 +118,5 @@ def test_a_late_and_a_thin_last_day_are_told_by_the_settings(job: Job, tmp_path:
         here.run / "sources" / "days.parquet"
     )
     assert days_to_look_at(here, date(2024, 5, 9)) == ["the last day, 2024-05-09, has 4 rows, where 150 are usual"]
-    careless = Job(job.data, job.settings, tmp_path / "runs", job.models)
+    careless = Job(job.data, job.settings, tmp_path / "late", job.models)
     assert told(100, date(2999, 1, 1), careless) == []
