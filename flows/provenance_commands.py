@@ -81,6 +81,8 @@ def provenance(*files: Path, as_json: Json = False) -> int:
 
 def _table(told: Told) -> Table:
     table = Table(title=str(told.file), title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a hash is shown whole
     if told.facts is None:
         table.add_row("provenance", "the file says nothing of how it was made")
         return table

@@ -148,8 +148,11 @@ def test_bad_words_are_one_line_and_exit_2(
     (tmp_path / "not-empty").write_text("")
     assert execute(words) == 2
     told = one_line(capsys)
-    if told.startswith("{"):  # a run speaks JSON where nobody watches
-        assert json.loads(told)["level"] == "error"
+    if told.startswith("{"):
+        assert words[0] == "run", "only a run speaks JSON where nobody watches"
+        spoken = json.loads(told)
+        assert (spoken["level"], spoken["logger"]) == ("error", "adloom")
+        assert words[-1] in spoken["message"] or words[-2] in spoken["message"], "it says where"
     else:
         assert told.startswith("adloom: ")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -105,6 +106,7 @@ def test_adloom_provenance_prints_what_files_say_and_exits_1_where_pixels_are_ot
     good = job.run / row["file"]
     assert execute(["provenance", str(good)]) == 0
     said = capsys.readouterr().out
+    assert row["weights_hash"] in re.sub(r"[\s│]", "", said), "folded, never cut"
     assert "are those that were stamped" in said
     with Image.open(good) as opened:
         changed = opened.copy()
