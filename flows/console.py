@@ -20,6 +20,7 @@ out = Console(soft_wrap=True, highlight=False)
 Config = Annotated[Path | None, Parameter(help="Settings, TOML; see configs/default.toml.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for machines.")]
 Models = Annotated[Path, Parameter(help="Where learned models are.")]
+Runs = Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")]
 
 
 def complain(line: str, code: int = 2) -> int:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from contracts.settings import load_settings
-from flows.console import Config, Json, Models, app, out
+from flows.console import Config, Json, Models, Runs, app, out
 from flows.job import MODELS, RUNS, SHIPPED, Job
 
 _STANDINGS = {"own": "", "guest": "placed by co-visits", "topics": "placed by its topics"}
@@ -21,7 +21,7 @@ def drift(
     data: Path | None = None,
     *,
     config: Config = None,
-    runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
+    runs: Runs = RUNS,
     models: Models = MODELS,
     as_json: Json = False,
 ) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from contracts.errors import SettingsError
 from contracts.settings import load_settings
-from flows.console import Config, Json, Models, app, out
+from flows.console import Config, Json, Models, Runs, app, out
 from flows.job import MODELS, RUNS, SHIPPED, Job
 from flows.show_progress import Bar
 
@@ -26,7 +26,7 @@ def train_generator(
     data: Path | None = None,
     *,
     config: Config = None,
-    runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
+    runs: Runs = RUNS,
     models: Models = MODELS,
     steps: Annotated[int, Parameter(help="Optimiser steps of the flow.")] = 2400,
     rows: Annotated[int, Parameter(help="Impressions per step.")] = 16,
@@ -53,17 +53,31 @@ def train_generator(
     out.print(f"Generator {version} is in use.")
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How a student or a GAN is taught.
+
+    Attributes:
+        steps: Optimiser steps.
+        rows: Scenes per step.
+        learning_rate: At its height.
+        device: Where to train.
+    """
+
+    steps: int = 800
+    rows: int = 16
+    learning_rate: float = 2e-4
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
 @train.command(name="student")
 def train_student(
     data: Path | None = None,
     *,
     config: Config = None,
-    runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
+    runs: Runs = RUNS,
     models: Models = MODELS,
-    steps: Annotated[int, Parameter(help="Optimiser steps.")] = 800,
-    rows: Annotated[int, Parameter(help="Scenes per step.")] = 16,
-    learning_rate: Annotated[float, Parameter(help="At its height.")] = 2e-4,
-    device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to train.")] = "auto",
+    pace: Annotated[Pace, Parameter(name="*")] = Pace(),
 ) -> None:
     """Teach a student of the generator in use to paint in 1, 2 or 4 steps; the same command resumes a stopped training.
 
@@ -73,7 +87,7 @@ def train_student(
     ----------
     data: The data folder; the shipped sample when left out.
     """
-    _short_cut("student", Job(data or SHIPPED, load_settings(config), runs, models), steps, rows, learning_rate, device)
+    _short_cut("student", Job(data or SHIPPED, load_settings(config), runs, models), pace)
 
 
 @train.command(name="gan")
@@ -81,12 +95,9 @@ def train_gan(
     data: Path | None = None,
     *,
     config: Config = None,
-    runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
+    runs: Runs = RUNS,
     models: Models = MODELS,
-    steps: Annotated[int, Parameter(help="Optimiser steps.")] = 800,
-    rows: Annotated[int, Parameter(help="Scenes per step.")] = 16,
-    learning_rate: Annotated[float, Parameter(help="At its height.")] = 2e-4,
-    device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to train.")] = "auto",
+    pace: Annotated[Pace, Parameter(name="*")] = Pace(),
 ) -> None:
     """Turn the generator in use into a GAN, which paints in one step; the same command resumes a stopped training.
 
@@ -96,25 +107,16 @@ def train_gan(
     ----------
     data: The data folder; the shipped sample when left out.
     """
-    _short_cut("gan", Job(data or SHIPPED, load_settings(config), runs, models), steps, rows, learning_rate, device)
+    _short_cut("gan", Job(data or SHIPPED, load_settings(config), runs, models), pace)
 
 
-def _short_cut(
-    kind: Literal["student", "gan"],
-    job: Job,
-    steps: int,
-    rows: int,
-    learning_rate: float,
-    device: Literal["auto", "cpu", "cuda"],
-) -> None:
+def _short_cut(kind: Literal["student", "gan"], job: Job, pace: Pace) -> None:
     """Trains a student or a GAN and says which version is in use."""
     from flows.train_models import learn_short_cut  # noqa: PLC0415 - slow to import
     from generators.training.few_steps import GAN, STUDENT  # noqa: PLC0415 - slow to import
     from generators.training.shorten import schedule_of  # noqa: PLC0415 - slow to import
 
-    schedule = schedule_of(
-        steps=steps, rows=rows, learning_rate=learning_rate, seed=job.settings.seed, device=device
-    )  # fmt: skip
+    schedule = schedule_of(**asdict(pace), seed=job.settings.seed)
     with Bar() as bar:
         version = learn_short_cut(job, {"student": STUDENT, "gan": GAN}[kind], schedule, tell=bar.tell)
     out.print(f'{kind.capitalize()} {version} is in use; draw with it: generators.way = "{kind}".', markup=False)
@@ -125,7 +127,7 @@ def train_adapter(
     data: Path | None = None,
     *,
     config: Config = None,
-    runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
+    runs: Runs = RUNS,
     models: Models = MODELS,
     steps: Annotated[int, Parameter(help="Optimiser steps of the users' lesson.")] = 2000,
     rows: Annotated[int, Parameter(help="Impressions per step.")] = 8,
@@ -166,7 +168,7 @@ def train_space(
         Parameter(name="--from", help="What to fit it on; overrides the settings. text needs adloom[text]."),
     ] = None,
     config: Config = None,
-    runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
+    runs: Runs = RUNS,
     models: Models = MODELS,
     as_json: Json = False,
 ) -> None:
@@ -196,7 +198,7 @@ def train_ranker(
     data: Path | None = None,
     *,
     config: Config = None,
-    runs: Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")] = RUNS,
+    runs: Runs = RUNS,
     models: Models = MODELS,
     tune: Annotated[bool, Parameter(negative="", help="Look for better settings first.")] = False,
     trials: Annotated[int, Parameter(help="Settings tried, those of an earlier call included.")] = 40,
