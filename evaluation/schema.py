@@ -145,6 +145,7 @@ FIELDS: dict[str, str] = {
     "space.days[].mean_shift": "of the day's users; or null",
     "nights.before": "run that this one is compared with",
     "nights.look[]": "why somebody should look at this run, in words; empty: nothing moved beyond settings and noise",
+    "nights.psi_threshold": "settings.drift.psi",
     "nights.values[].name": "feature or score, of today's users and concepts",
     "nights.values[].kind": "feature or score",
     "nights.values[].psi": "population stability index, sum of (q - p) ln(q / p) over the bins of the run before",

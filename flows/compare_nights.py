@@ -101,7 +101,8 @@ def compare(job: Job) -> dict[str, Any]:
         look.append(f"clicks over predicted clicks went from {calibration['before']:.2f} to {calibration['now']:.2f}")
     if approval and approval["moved"]:
         look.append(f"reviewers approve {approval['now']:.0%}, not {approval['before']:.0%} as before")
-    return {"before": before["run"], "look": look, "values": rows, "calibration": calibration, "approval": approval}
+    told = {"before": before["run"], "look": look, "psi_threshold": settings.psi, "values": rows}
+    return told | {"calibration": calibration, "approval": approval}
 
 
 def _calibration(before: Any, now: Any, settings: DriftSettings) -> dict[str, Any] | None:

@@ -45,6 +45,16 @@ SPACE = {
     "days": [{"day": f"2025-03-0{n}", "events": 10, "users": 5, "items": 4, **SHARES} for n in (1, 2)],
 }  # fmt: skip
 
+NIGHTS = {
+    "before": "shop-1", "look": ["feature recency has moved (PSI 0.31)"], "psi_threshold": 0.25,
+    "values": [
+        {"name": "recency", "kind": "feature", "psi": 0.31, "ks": 0.2, "noise": 0.02, "moved": True},
+        {"name": "click_chance", "kind": "score", "psi": 0.01, "ks": 0.02, "noise": 0.02, "moved": False},
+    ],
+    "calibration": {"before": 1.02, "now": 0.97, "moved": False},
+    "approval": {"run": "shop-1", "before": 0.6, "now": 0.64, "moved": False},
+}  # fmt: skip
+
 
 def judged_of(concepts: list[str]) -> JudgedPictures:
     """Opinions of 30 judges, with people to try them on."""
@@ -69,6 +79,7 @@ def full(impressions: pl.DataFrame) -> ReportData:
         simulated=True,
         impressions=impressions.with_columns(history_events=pl.int_range(pl.len()) // 9 % 14),
         space=SPACE,
+        nights=NIGHTS,
         true_logged=0.6,
         true_target=0.9,
         concept_shares=pl.DataFrame({"concept_id": ["a", "b"], "target_share": [0.9, 0.1], "logged": [5, 0]}),
@@ -350,6 +361,15 @@ def test_a_concept_that_could_not_be_drawn_is_named_with_its_reason(full: Report
     page = render_html(build_report(full), PICTURES)
     assert "1 concept could not be drawn" in page
     assert "concept c9: headline is blank. Write one." in page
+
+
+def test_the_page_says_what_has_moved_since_the_run_before(full: ReportData, page: str) -> None:
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    assert "Compared with run shop-1. Look at this run: feature recency has moved (PSI 0.31)." in words
+    quiet = render_html(build_report(replace(full, nights=NIGHTS | {"look": []})), PICTURES)
+    assert "Nothing has moved" in quiet
+    assert "Look at this run" not in quiet
+    assert "Since the run before" not in render_html(build_report(replace(full, nights=None)), PICTURES)
 
 
 def test_the_page_shows_quality_by_history_and_whether_to_refit_the_space(full: ReportData) -> None:
