@@ -288,7 +288,7 @@ LIMITS = {
     "ceiling": "branches of the trees that no processor foresees",
     "usual": "the same, and by copies between frames",
     "adloom": "making the features, three quarters of the time; the trees are masks",
-    "adloom cascade": "memory: the first model's matrix product is written and sorted in parts, and by strings of the pairs",
+    "adloom cascade": "making the features of what is kept, about two thirds of the processor time; then strings of the pairs",
 }
 
 

@@ -28,6 +28,11 @@ LARGE_DAY = 2_000_000
 """Candidates from which on a day is scored some users at a time, its features never all in memory or on disk."""
 
 CHUNK_PAIRS = 500_000
+"""Pairs whose features are made at once, about: the log is read anew for each part, and they are in memory."""
+
+CASCADE_PAIRS = 2_500_000
+"""Pairs that the first model thins out at once, about: it leaves a part small."""
+
 SAMPLE_PAIRS = 750_000
 """Pairs whose scores teach the first model, at most."""
 
@@ -95,7 +100,7 @@ class Day:
 
         waiting: deque[Future[pl.DataFrame]] = deque()
         with ThreadPoolExecutor(ranker.threads) as pool:
-            for chunk in chunks(pairs):
+            for chunk in chunks(pairs, CHUNK_PAIRS if cascade is None else CASCADE_PAIRS):
                 waiting.append(pool.submit(scored, *chunk))
                 if len(waiting) > ranker.threads:
                     yield waiting.popleft().result()
@@ -128,13 +133,13 @@ class Day:
         )
 
 
-def chunks(pairs: pl.DataFrame) -> Iterator[tuple[int, int, pl.DataFrame]]:
-    """Moments low to high - 1 and their pairs, about CHUNK_PAIRS at a time."""
+def chunks(pairs: pl.DataFrame, size: int = CHUNK_PAIRS) -> Iterator[tuple[int, int, pl.DataFrame]]:
+    """Moments low to high - 1 and their pairs, about `size` at a time."""
     ends = np.cumsum(run_lengths(pairs, ["user_id", "at"]))
     low = 0
     while low < len(ends):
         begin = int(ends[low - 1]) if low else 0
-        high = max(low + 1, int(np.searchsorted(ends, begin + CHUNK_PAIRS, side="right")))
+        high = max(low + 1, int(np.searchsorted(ends, begin + size, side="right")))
         yield low, high, pairs[begin : int(ends[high - 1])]
         low = high
 
