@@ -46,8 +46,7 @@ __all__ = [
 
 
 def execute(words: list[str]) -> int:
-    """Runs one command; returns the exit code."""
-    close_log()
+    """Runs one command; returns the exit code. The log that it opens ends with it."""
     try:
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except AdloomError as error:
@@ -61,6 +60,8 @@ def execute(words: list[str]) -> int:
         return complain(str(fault) if fault else told)
     except KeyboardInterrupt:
         return complain("stopped. Repeat the command to go on where it stopped.", code=130)
+    finally:
+        close_log()
     return result if isinstance(result, int) else 0
 
 

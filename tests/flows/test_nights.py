@@ -13,6 +13,7 @@ import flows.run_batch as batch
 from contracts.store import StageResult
 from flows.clear_wreckage import tag_of
 from flows.job import Job, Stage
+from flows.keep_log import log
 from flows.reach_prefect import quieten_prefect
 from flows.run_batch import STAGES, run_batch
 from tests.flows.small_run import small_settings
@@ -53,6 +54,8 @@ def test_a_resumed_run_marks_the_flow_run_that_was_killed_and_tries_a_passing_fa
     patient = {"retries": 2, "first_pause_seconds": 0.0}
     changed = Job(job.data, small_settings(evaluation={"bootstraps": 60}, nights=patient), job.runs, job.models)
     spoilt(monkeypatch, 5, [OSError(errno.EIO, os.strerror(errno.EIO)), TimeoutError("no answer")])
+    monkeypatch.setattr(log, "handlers", [caplog.handler])  # Prefect, imported here, empties the root logger
+    monkeypatch.setattr(log, "propagate", False)
     results = run_batch(changed, quiet)
     assert [result.skipped for result in results] == [True] * 5 + [False]
     assert caplog.text.count("tried again") == 2
