@@ -11,8 +11,13 @@ export DO_NOT_TRACK := 1
 export OMP_WAIT_POLICY := PASSIVE
 UV := $(BIN)/uv pip
 INSTALL := $(UV) install --python $(BIN)/python
+LOCKED := $(INSTALL) --quiet --no-deps --require-hashes
+LOCK := $(UV) compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-find-links --no-emit-index-url
+# Leaves out of a lock file what requirements/torch.txt brings, and what only Windows and browsers need.
+APART := '/^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+|pywin32|httpx2-jsfetch)==/,/[^\\]$$/d'
+SBOM ?= dist/sbom.json
 
-.PHONY: help run test bench lint lock drawings clean python-is-new-enough
+.PHONY: help run test bench lint lock sbom audit drawings clean python-is-new-enough
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,15 +31,16 @@ $(BIN)/uv: | python-is-new-enough
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
-.venv/.installed: pyproject.toml requirements/lock.txt | $(BIN)/uv
+.venv/.installed: pyproject.toml requirements/lock.txt requirements/torch.txt | $(BIN)/uv
 	@echo "[set-up] installing what Adloom runs on (a minute or two the first time)"
-	@$(INSTALL) --quiet -r requirements/lock.txt
+	@$(LOCKED) -r requirements/lock.txt
+	@$(INSTALL) --quiet -r requirements/torch.txt
 	@$(INSTALL) --quiet --no-deps --editable .
 	@touch $@
 
 .venv/.installed-dev: requirements/lock-dev.txt .venv/.installed
 	@echo "[set-up] installing what its tests need"
-	@$(INSTALL) --quiet -r requirements/lock-dev.txt
+	@$(LOCKED) -r requirements/lock-dev.txt
 	@touch $@
 
 .venv-bench/.installed: requirements/bench.txt | $(BIN)/uv
@@ -75,13 +81,21 @@ lint: .venv/.installed-dev ## lint, types, import arrows, docs in step
 	@$(BIN)/python -m flows.write_docs --check
 
 lock: $(BIN)/uv ## choose new versions of every dependency
-	@$(UV) compile --quiet --upgrade pyproject.toml --python-version 3.11 --no-header --no-annotate --no-emit-find-links --no-emit-index-url -o requirements/lock.txt
-	@sed -i 's/+cpu//' requirements/lock.txt
-	@$(UV) compile --quiet --upgrade pyproject.toml --extra dev -c requirements/lock.txt --python-version 3.11 --no-header --no-annotate --no-emit-find-links --no-emit-index-url -o requirements/lock-dev.txt
-	@sed -i 's/+cpu//' requirements/lock-dev.txt
+	@$(LOCK) --upgrade pyproject.toml -o requirements/lock.txt
+	@sed -i -E "s/^torch==.*/$$(grep -oE '^torch==[0-9.]+' requirements/lock.txt)/" requirements/torch.txt
+	@$(LOCK) --upgrade pyproject.toml --extra dev -c requirements/lock.txt -o requirements/lock-dev.txt
+	@sed -i -E $(APART) requirements/lock.txt requirements/lock-dev.txt
+
+sbom: .venv/.installed-dev ## everything that Adloom runs on, as CycloneDX JSON, in dist/sbom.json
+	@mkdir -p $(dir $(SBOM))
+	@cat requirements/lock.txt requirements/torch.txt | $(BIN)/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible --output-file $(SBOM) -
+	@echo "wrote $(SBOM)"
+
+audit: .venv/.installed-dev ## ask for known vulnerabilities of every locked package
+	@$(BIN)/python -m flows.audit_dependencies
 
 drawings: .venv/.installed-dev ## render the product drawings again
 	@$(BIN)/python -m sources.drawings
 
 clean: ## remove what runs and tests made; the shipped sample and .venv stay
-	@rm -rf data/runs data/models data/intake .pytest_cache .mypy_cache .ruff_cache .hypothesis .prefect
+	@rm -rf dist data/runs data/models data/intake .pytest_cache .mypy_cache .ruff_cache .hypothesis .prefect

