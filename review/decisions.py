@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 import threading
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 import polars as pl
@@ -67,6 +69,7 @@ class DecisionLog:
         self._of: dict[tuple[str, str], list[Decision]] = defaultdict(list)
         self._by: dict[str, list[Decision]] = defaultdict(list)
         self._undone: set[int] = set()
+        self._touched: list[tuple[int, tuple[str, str]]] = []
         self._worked_out: dict[tuple[str, str], tuple[str, bool, Standing]] = {}
 
     def record(self, said: Said, *, request: str | None = None) -> Decision:
@@ -151,11 +154,12 @@ class DecisionLog:
             self._catch_up()
             return [self._standing(subject) for subject in subjects]
 
-    def version(self) -> int:
-        """Of what `standings` goes by: the id of the newest row that was read."""
+    def changed(self, since: int) -> tuple[int, set[tuple[str, str]]]:
+        """Of what `standings` goes by: the id of the newest row that was read, and the (run, creative) of rows after `since`."""
         with self._lock:
             self._catch_up()
-            return self._last
+            first = bisect_right(self._touched, since, key=itemgetter(0))
+            return self._last, {key for _, key in self._touched[first:]}
 
     def history(self, run_id: str, creative_id: str) -> list[Decision]:
         """Every row on a creative in order, undone ones and undos included, and pairs that it lost."""
@@ -193,6 +197,7 @@ class DecisionLog:
                 for name in names:
                     self._of[one.run_id, name].append(one)
                     self._worked_out.pop((one.run_id, name), None)
+                    self._touched.append((one.decision_id, (one.run_id, name)))
                 if one.kind in {Kind.APPROVE, Kind.REJECT}:
                     self._by[one.reviewer].append(one)
                 elif one.undoes is not None:

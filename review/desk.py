@@ -21,7 +21,7 @@ from review.access import Caller, ForbiddenError, Gate, same_token
 from review.accounts import Accounts
 from review.database import Database
 from review.decisions import DecisionLog
-from review.filters import SORTS, STATUSES, UNDECIDED, Filter, Selection, Shown
+from review.filters import SORTS, STATUSES, UNDECIDED, Filter, Selection, Shown, choices
 from review.filters import select as select_creatives
 from review.pictures import Thumbnails
 from review.schema import VIEWS
@@ -39,12 +39,14 @@ _STATIC = hashlib.sha256(b"".join(path.read_bytes() for path in sorted((_HERE / 
 
 @dataclass(frozen=True)
 class _Held:
-    """Where everything stood at a version of the log, kept until something changes."""
+    """Where everything stood at a version of the log; what is decided after it is put in its place."""
 
     version: int
     runs: list[Run]
     creatives: list[Creative]
     standings: list[Standing]
+    places: dict[tuple[str, str], int]
+    choices: dict[str, list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,33 @@ class Desk:
 
     def select(self, wanted: Filter) -> Selection:
         """What a settled filter shows."""
-        runs = [run for run in self.shelf.runs() if wanted.run in {ALL_RUNS, run.run_id}]
-        version = self.log.version()
-        held = self._held.get(wanted.run)
-        if held is None or held.version != version or [*map(id, held.runs)] != [*map(id, runs)]:
-            creatives = [one for run in runs for one in run.creatives]
-            held = _Held(version, runs, creatives, self.log.standings(one.subject for one in creatives))
-            self._held[wanted.run] = held
+        held = self._now(wanted)
         return select_creatives(held.creatives, held.standings, wanted)
+
+    def choices(self, wanted: Filter) -> dict[str, list[tuple[str, str]]]:
+        """(value, label with count) of everything that a settled filter's runs can be filtered by."""
+        return self._now(wanted).choices
+
+    def _now(self, wanted: Filter) -> _Held:
+        runs = [run for run in self.shelf.runs() if wanted.run in {ALL_RUNS, run.run_id}]
+        held = self._held.get(wanted.run)
+        if held is None or [*map(id, held.runs)] != [*map(id, runs)]:
+            creatives = [one for run in runs for one in run.creatives]
+            places = {(one.run_id, one.creative_id): place for place, one in enumerate(creatives)}
+            version, _ = self.log.changed(0)
+            standings = self.log.standings(one.subject for one in creatives)
+            held = self._held[wanted.run] = _Held(
+                version, runs, creatives, standings, places, choices(runs or self.shelf.runs())
+            )
+        version, changed = self.log.changed(held.version)
+        if version != held.version:
+            places_now = [held.places[key] for key in changed if key in held.places]
+            standings = held.standings.copy()
+            told = self.log.standings(held.creatives[place].subject for place in places_now)
+            for place, standing in zip(places_now, told, strict=True):
+                standings[place] = standing
+            held = self._held[wanted.run] = replace(held, version=version, standings=standings)
+        return held
 
     def again(self, wanted: Filter, reviewer: str) -> list[Creative]:
         """What a settled filter's queue shows a person for a second time; nothing where it is no queue."""

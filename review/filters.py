@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlencode
 
 from contracts.decisions import Status
 from contracts.tables import GENERAL_COHORT
-from review.shelf import Creative
+from review.shelf import Creative, Run
 from review.standing import Standing
 
 PAGE = 60
@@ -88,18 +88,20 @@ class Filter:
         names = [one.name for one in fields(self) if one.name not in {"page", "sort", "status", "run"}]
         return [(name, getattr(self, name)) for name in names if getattr(self, name)]
 
-    def shows(self, one: Creative, standing: Standing) -> bool:
-        """Whether a creative passes everything but the status."""
-        equal = ((self.concept, one.concept_id), (self.generator, one.generator))
-        return (
-            all(not wanted or wanted == held for wanted, held in equal)
-            and (not self.topic or self.topic in one.topics)
-            and (not self.cohort or _in_cohort(self.cohort, one.cohort))
-            and (not self.check or _checked(self.check, one.checks))
-            and (not (self.least or self.most) or self._within(one.chance))
-            and (not self.reviewer or self.reviewer in standing.reviewers)
-            and (not self.text or self._said(one))
-        )
+    @property
+    def tests(self) -> list[Callable[[Creative, Standing], bool]]:
+        """What a creative must pass, but for the status; nothing for what is not asked."""
+        asked: list[tuple[str, Callable[[Creative, Standing], bool]]] = [
+            (self.concept, lambda one, _: one.concept_id == self.concept),
+            (self.generator, lambda one, _: one.generator == self.generator),
+            (self.topic, lambda one, _: self.topic in one.topics),
+            (self.cohort, lambda one, _: _in_cohort(self.cohort, one.cohort)),
+            (self.check, lambda one, _: _checked(self.check, one.checks)),
+            (self.least or self.most, lambda one, _: self._within(one.chance)),
+            (self.reviewer, lambda _, standing: self.reviewer in standing.reviewers),
+            (self.text, lambda one, _: self._said(one)),
+        ]
+        return [test for wanted, test in asked if wanted]
 
     def _said(self, one: Creative) -> bool:
         said = " ".join((one.headline, one.body, one.advertiser, one.creative_id, *one.topics)).casefold()
@@ -114,7 +116,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a filter finds: everything in order, how many there are of each status, and what it can be narrowed to."""
+    """What a filter finds: everything in order, and how many there are of each status."""
 
     shown: list[Shown]
     counts: Counter[str]
@@ -125,16 +127,29 @@ class Selection:
         return max(1, -(-len(self.shown) // PAGE))
 
 
+def choices(runs: Iterable[Run]) -> dict[str, list[tuple[str, str]]]:
+    """(value, label with count) of everything that these runs can be filtered by."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in ("concept", "topic", "cohort", "generator", "check")}
+    labels = {"general": "general", "personal": "any cohort"}
+    for run in runs:
+        for name, counted in run.facets.items():
+            counts[name].update(counted)
+        labels |= run.cohort_names
+    found = {}
+    for name, counted in counts.items():
+        values = sorted(counted, key=lambda value: (value.isdecimal(), int(value) if value.isdecimal() else 0, value))
+        found[name] = [(value, f"{labels.get(value, value)} ({counted[value]:,})") for value in values]
+    return found
+
+
 def select(creatives: Sequence[Creative], standings: Sequence[Standing], wanted: Filter) -> Selection:
     """The creatives that a filter shows, sorted; counts by status are of all that pass the rest of the filter."""
-    passing = [
-        (one, standing) for one, standing in zip(creatives, standings, strict=True) if wanted.shows(one, standing)
-    ]
-    counts: Counter[str] = Counter()
-    for _, standing in passing:
-        counts[standing.status] += 1
-        counts[UNDECIDED] += standing.status in OPEN
-        counts[DISAGREED] += standing.disagreed
+    passing = [*zip(creatives, standings, strict=True)]
+    for test in wanted.tests:
+        passing = [pair for pair in passing if test(*pair)]
+    counts: Counter[str] = Counter(standing.status for _, standing in passing)
+    counts[UNDECIDED] = sum(counts[status] for status in OPEN)
+    counts[DISAGREED] = sum(standing.disagreed for _, standing in passing)
     counts[""] = len(passing)
     if wanted.status == UNDECIDED:
         passing = [pair for pair in passing if pair[1].status in OPEN]

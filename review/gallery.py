@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ def gallery(request: Request, desk: DeskNow, caller: Viewer) -> Response:
     if wanted.page == 1:
         shown = mixed(shown, desk.again(wanted, caller.name), desk.repeats)
     runs = desk.shelf.runs()
-    chosen = [run for run in runs if run.run_id == wanted.run] or runs
     return page(
         "gallery.html",
         caller,
@@ -42,31 +40,16 @@ def gallery(request: Request, desk: DeskNow, caller: Viewer) -> Response:
             "shown": shown,
             "runs": runs,
             "problems": desk.shelf.problems,
-            "facets": facets(chosen),
+            "choices": desk.choices(wanted),
             "reviewers": reviewers(found.shown),
             "views": desk.views(caller.name),
         },
     )
 
 
-def facets(runs: list[Run]) -> dict[str, list[tuple[str, str]]]:
-    """(value, label with count) of everything that these runs can be filtered by."""
-    counts: dict[str, Counter[str]] = {name: Counter() for name in ("concept", "topic", "cohort", "generator", "check")}
-    labels = {"general": "general", "personal": "any cohort"}
-    for run in runs:
-        for name, counted in run.facets.items():
-            counts[name].update(counted)
-        labels |= run.cohort_names
-    found = {}
-    for name, counted in counts.items():
-        values = sorted(counted, key=lambda value: (value.isdecimal(), int(value) if value.isdecimal() else 0, value))
-        found[name] = [(value, f"{labels.get(value, value)} ({counted[value]:,})") for value in values]
-    return found
-
-
 def reviewers(shown: list[Any]) -> list[str]:
     """Everybody who said something of these."""
-    return sorted({name for _, standing in shown for name in standing.reviewers})
+    return sorted(set().union(*(standing.reviewers for _, standing in shown)))
 
 
 @router.post("/views")
