@@ -15,7 +15,7 @@ world of 2,000 users is written first. All simulated. Every figure is of picture
   that no training saw. "halves" is what one half of them is from the other.
 - diversity: mean distance of two pictures, in EfficientNet features and as thumbnails, of that at guidance 1.
 
-Intervals are 95 % bootstraps over users. With --guidance only a table of what guidance buys and costs, from one draw for each user.
+Intervals are 95 % bootstraps over users. With --guidance only a table of what guidance buys and costs.
 """
 
 from __future__ import annotations
@@ -292,20 +292,29 @@ def varied(scenes: Pixels, features: Numbers) -> dict[str, float]:
 
 
 def swept(world: World, way: Way, vectors: Numbers, weights: Sequence[float]) -> dict[str, Any]:
-    """What guidance buys and costs: share of the oracle's lift, own beats other, diversity; one draw a user."""
+    """What guidance buys and costs: share of the oracle's lift, own beats other, diversity; what is lost of it is beside the first weight."""
     base, look, told = references(world), EfficientNetLite0(), {}
+    scorer, names, first = Scorer(world.taste, None), list(world.names), None
     print(
-        "\n| guidance | true click chance | of the oracle's lift | own beats another's | diversity, features | thumbnails |\n|---|---|---|---|---|---|"
+        f"\n| guidance | lift, one draw | best of {CANDIDATES} | own beats other, one draw | best of {CANDIDATES} | diversity, features | thumbnails | of one order |"
+        "\n|---|---|---|---|---|---|---|---|"
     )
     for weight in weights:
-        painter = way.painter(world.taste, guidance=weight)
-        scenes = paint(painter, world.orders(vectors, "own", 1), f"guidance {weight:g}")[:, 0]
-        lift = lifts({"own": world.chances(world.people, scenes, list(world.names))}, base)["own"]
-        row = lift | {"beats": float(wins(world, scenes).mean())} | varied(scenes, look(scenes))
+        painter, orders = way.painter(world.taste, guidance=weight), world.orders(vectors, "own")
+        scenes = paint(painter, orders, f"guidance {weight:g}")
+        row: dict[str, Any] = varied(scenes[:, 0], look(scenes[:, 0]))
+        row["within_order"] = float(np.mean([spread(thumbnails(one)) for one in scenes]))
+        for how, pictures in {"one draw": scenes[:, 0], f"best of {CANDIDATES}": kept(scorer, orders, scenes)}.items():
+            won = wins(world, pictures)
+            row[how] = lifts({how: world.chances(world.people, pictures, names)}, base)[how]
+            row[how] |= {"beats": float(won.mean()), "diversity": mean_distance(look(pictures))}
+        first = first or row
+        row["lost"] = {name: 1 - row[name] / first[name] for name in ("diversity", "thumbnails", "within_order")}
         told[f"{weight:g}"] = row
+        one, best = row["one draw"], row[f"best of {CANDIDATES}"]
         print(
-            f"| {weight:g} | {row['chance']:.2%} | {row['lift']:.1%} ({row['interval'][0]:.1%} to {row['interval'][1]:.1%}) | {row['beats']:.1%} | "
-            f"{row['diversity']:.3f} | {row['thumbnails']:.4f} |", flush=True
+            f"| {weight:g} | {one['lift']:.1%} | {best['lift']:.1%} | {one['beats']:.1%} | {best['beats']:.1%} | "
+            + " | ".join(f"{row[name]:.4f} ({-row['lost'][name]:+.1%})" for name in row["lost"]) + " |", flush=True
         )  # fmt: skip
     return told
 

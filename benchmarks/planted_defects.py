@@ -105,22 +105,6 @@ class Planter:
         """A creative with one defect of a kind in KINDS."""
         return self._made(number, kind, _SPOIL[kind])
 
-    def scenes(self, number: int, alike: bool, count: int = 4) -> list[Image.Image]:
-        """Pictures of `count` concepts for one cohort; `alike`: all on one scene, changed a little."""
-        rng = stream(self._seed, "set", number, alike)
-        concepts = rng.choice(len(self._stock.copies), count, replace=False)
-        first = self._stock.scenes[concepts[0]][0].astype(np.float32)
-        keep = rng.uniform(0, 0.35)
-        made = []
-        for concept in concepts:
-            scene = self._stock.scenes[concept][int(rng.integers(len(self._stock.scenes[concept])))]
-            if alike:
-                scene = (first + keep * (scene - first)).astype(np.uint8)
-            made.append(
-                typeset(scene, self._stock.products[concept], self._stock.copies[concept], LAYOUTS["1:1"], 360)[0]
-            )
-        return made
-
     def _made(self, number: int, kind: str, spoil: Callable[..., Specimen | None]) -> Specimen:
         rng = stream(self._seed, kind, number)
         for attempt in range(50):

@@ -180,6 +180,11 @@ class GeneratorSettings(_Frozen):
     first_training_steps: int = Field(
         default=100, ge=1, description="training steps from the shipped weights when there are none for this space"
     )
+    ai_label: str = Field(
+        default="",
+        max_length=60,
+        description='words of a small label on every picture, such as "AI-generated"; empty: none',
+    )
     font_path: Path | None = Field(
         default=None, description="a font for all type of brands that name none, where Inter lacks a script"
     )
@@ -243,10 +248,10 @@ class CheckSettings(_Frozen):
         default=0.02, ge=0, le=1, description="share of the picture that a forbidden colour may cover"
     )
     user_distance: float = Field(
-        default=10.0, ge=0, description="mean distance of the pictures in a user's slate, under which the run warns"
+        default=20.0, ge=0, description="mean distance of the scenes in a user's slate, under which the run warns"
     )
     audience_distance: float = Field(
-        default=10.0, ge=0, description="mean distance of the pictures for a cohort, under which the run warns"
+        default=20.0, ge=0, description="mean distance of the scenes for a cohort, under which the run warns"
     )
 
 

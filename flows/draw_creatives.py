@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ LEFT_OUT = "sizes_left_out.json"
 WARNINGS = "warnings.json"
 """What the settings ask for and could not be checked, and pictures that are too much alike, in sentences."""
 NAMED = 3
-"""Dropped creatives named in the line that a run prints; all stand in the table and in the report."""
+"""Dropped creatives named in the line that a run prints; all stand in the table, and the report counts them by check."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ def ready(job: Job, concepts: pl.DataFrame, slates: pl.DataFrame) -> tuple[dict[
             call_to_action=row["call_to_action"],
             advertiser=row["advertiser"],
             colours=brand.palette(row["colours"] or ()),
+            notice=settings.ai_label,
         )
         try:
             check_copy(copy, SQUARE, settings.side, brand=brand, where=f"concept {name}")
@@ -241,7 +242,7 @@ def keep(
         wide, high = one.image.size
         made.append({"format": one.layout, "width": wide, "height": high, "file": file, "bytes": written})
     write_picture(folder / "images" / f"{name}.png", finished.image, facts)
-    write_picture(folder / "scenes" / f"{name}.png", Image.fromarray(finished.scene), facts)
+    write_picture(folder / "scenes" / f"{name}.png", Image.fromarray(finished.scene), replace(facts, label=""))
     return {
         "creative_id": name,
         "cohort": cohort,

@@ -12,17 +12,17 @@ from PIL import Image
 
 from contracts.settings import CheckSettings
 from contracts.tables import GENERAL_COHORT
-from generators.checking.likeness import colours_of, distances
+from generators.checking.likeness import colours_around, distances
 
 FILE = "diversity.json"
 """In the folder of the stage: `audiences` (one a cohort) and `users` (all of them together)."""
 
 
 def measure(folder: Path, creatives: pl.DataFrame, shown: pl.DataFrame, settings: CheckSettings) -> dict[str, Any]:
-    """Mean distances between pictures (`likeness.distances`), over the pictures that passed every check.
+    """Mean distances between scenes around their products (`likeness.distances`), of the pictures that passed every check.
 
     Args:
-        folder: that the creatives' files are relative to.
+        folder: of the stage, with the scenes of the creatives in `scenes`.
         creatives: the table.
         shown: user_id, cohort, concept_id: the slates.
         settings: the distances under which there is a warning.
@@ -36,9 +36,9 @@ def measure(folder: Path, creatives: pl.DataFrame, shown: pl.DataFrame, settings
     if kept.is_empty():
         return {"audiences": [], "users": _users(np.zeros(0), settings)}
     thumbs = []
-    for file in kept["file"]:
-        with Image.open(folder / file) as opened:
-            thumbs.append(colours_of(opened))
+    for name in kept["creative_id"]:
+        with Image.open(folder / "scenes" / f"{name}.png") as opened:
+            thumbs.append(colours_around(np.asarray(opened.convert("RGB"), np.uint8)))
     apart = distances(np.stack(thumbs))
     audiences = []
     for (cohort,), rows in kept.filter(pl.col("cohort") != GENERAL_COHORT).group_by("cohort", maintain_order=True):

@@ -13,6 +13,7 @@ from contracts.provenance import Provenance, source_type
 from contracts.stamps import stamped
 from generators.renditions import PNG_EFFORT
 from generators.studio import Order
+from generators.typesetting.typeface import clean_text
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Origin:
             seed=order.seed,
             model_hash=self.model_hash,
             policy_hash=self.policy_hash,
+            label=clean_text(order.copy.notice),
         )
 
 

@@ -78,6 +78,7 @@ class Layout:
         text: where the copy stands, outside the product's box.
         button: where the button stands, outside the product's box.
         scale: type sizes.
+        seen: first and last row, as fractions of the height, that nothing else is laid over where the ad is shown.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Layout:
     text: TextArea
     button: ButtonPlace
     scale: TypeScale = field(default_factory=TypeScale)
+    seen: tuple[float, float] = (0.0, 1.0)
 
     @property
     def slug(self) -> str:
@@ -128,6 +130,7 @@ _STORY = Layout(  # the top 14 % and the bottom 19 % belong to the app that show
         headline=0.125, headline_wish=0.085, headline_least=0.055,
         body=0.043, body_least=0.034, label=0.042, label_least=0.03, wordmark=0.037, wordmark_least=0.024, logo=0.065,
     ),
+    seen=(0.14, 0.81),
 )  # fmt: skip
 
 _LANDSCAPE = Layout(

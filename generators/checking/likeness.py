@@ -9,8 +9,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from generators.colour import Floats, srgb_to_lab
+from generators.layout import DEFAULT_BOX
+from generators.products import Pixels
 
 _COARSE = 8
+_FINE = 16  # cells of a scene, each way
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,18 @@ def colours_of(image: Image.Image) -> Floats:
     return srgb_to_lab(np.asarray(small, dtype=np.uint8)).reshape(-1, 3)
 
 
+def colours_around(scene: Pixels) -> Floats:
+    """What a scene uint8 (S, S, 3) looks like from afar around the product's box: CIELAB of the 16 x 16 means there, (K, 3)."""
+    small = Image.fromarray(scene).resize((_FINE, _FINE), Image.Resampling.BOX)
+    starts = np.arange(_FINE) / _FINE
+    ends = starts + 1 / _FINE
+    high = (ends > DEFAULT_BOX.top) & (starts < DEFAULT_BOX.bottom)
+    wide = (ends > DEFAULT_BOX.left) & (starts < DEFAULT_BOX.right)
+    return srgb_to_lab(np.asarray(small, dtype=np.uint8))[~(high[:, None] & wide)]
+
+
 def distances(pictures: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Distance between any two of the `colours_of` N pictures (N, 64, 3): root mean square CIE76 difference of patches, (N, N).
+    """Distance between any two of N pictures (N, K, 3): root mean square CIE76 difference of their K patches, (N, N).
 
     About 2 is just noticeable side by side; black beside white is 100.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from generators.typesetting.brand import Brand
 from generators.typesetting.contrast import Colour, FloatPicture, Legible, contrast_ratio, ink_on, make_legible
 from generators.typesetting.logo import PlacedLogo, place_logo
 from generators.typesetting.masthead import Logo
+from generators.typesetting.notice import NAME as NOTICE
+from generators.typesetting.notice import Notice, SetNotice, place_notice, set_notice
 from generators.typesetting.set_lines import Line, union
 from generators.typesetting.typeface import load_typeface
 from generators.typesetting.wording import Copy, Plan, plan_type
@@ -33,8 +35,8 @@ class TypesetReport:
 
     Attributes:
         size: width and height.
-        boxes: of the ink of "wordmark", "headline", "body" and "label", of the "button", and of the "logo" with its clear
-            space; only what was set.
+        boxes: of the ink of "wordmark", "headline", "body" and "label", of the "button", and of the "logo" and the "notice" with
+            their clear space; only what was set.
         contrasts: WCAG contrast of each text with the pixels behind it, the 2nd percentile.
         inks: colour of each text.
         type_sizes: size of each text.
@@ -101,6 +103,7 @@ def typeset(
     """
     canvas_size = layout.canvas(size)
     plan = _plan(copy, layout, canvas_size, brand, where)
+    notice = _notice(copy, plan, layout, canvas_size, brand, where)
     button = brand.button_colour(copy.colours, product, where)
     if not isinstance(scene, Backdrop):
         scene = prepare(scene, product, scene_box)
@@ -115,17 +118,25 @@ def typeset(
     )  # fmt: skip
     logo = place_logo(legible.picture, brand.logos, plan.logo) if plan.logo is not None else None
     under = legible.picture if logo is None else logo.picture
-    finished = np.round(_set_type(under, plan, legible.ink, button)).astype(np.uint8)
+    typed, noticed = _set_type(under, plan, legible.ink, button), None
+    if notice is not None:
+        noticed = set_notice(typed, notice)
+        typed = noticed.picture.copy()
+        _ink(typed, notice.line, noticed.ink)
+    finished = np.round(typed).astype(np.uint8)
     if placed is not None:
         finished = composite(finished, *placed)  # last, so that nothing can touch it
     at = placed[1] if placed is not None else None
     report = _report(plan, layout, canvas_size, at, legible, logo, scene_spread, button)
+    if notice is not None and noticed is not None:
+        report = _with_notice(report, notice, noticed)
     return Image.fromarray(finished), report
 
 
 def check_copy(copy: Copy, layout: Layout, size: int | None, *, brand: Brand = PLAIN, where: str) -> None:
     """Raises what `typeset` would raise for these words, without setting them on anything. Arguments as there."""
-    _plan(copy, layout, layout.canvas(size), brand, where)
+    canvas_size = layout.canvas(size)
+    _notice(copy, _plan(copy, layout, canvas_size, brand, where), layout, canvas_size, brand, where)
     brand.button_colour(copy.colours, None, where)
 
 
@@ -136,6 +147,14 @@ def _plan(copy: Copy, layout: Layout, size: tuple[int, int], brand: Brand, where
         high, wide = brand.logos[0].shape[:2]
         logo = Logo(wide / high, brand.clear_space)
     return plan_type(copy, layout, size, *faces, where, logo)
+
+
+def _notice(copy: Copy, plan: Plan, layout: Layout, size: tuple[int, int], brand: Brand, where: str) -> Notice | None:
+    taken = [layout.product.pixels(size), *(line.box for line in plan.lines)]
+    taken += [plan.button] if plan.button is not None else []
+    taken += [plan.logo.clear] if plan.logo is not None else []
+    face, plate = load_typeface(brand.text), plate_box(plan, layout, size)
+    return place_notice(copy.notice, layout, size, face, taken, [plate], where=where)
 
 
 def plate_box(plan: Plan, layout: Layout, size: tuple[int, int]) -> PixelBox:
@@ -245,4 +264,16 @@ def _report(
         scene_spread=scene_spread,
         button_colour=button,
         lines=lines,
+    )
+
+
+def _with_notice(report: TypesetReport, notice: Notice, noticed: SetNotice) -> TypesetReport:
+    """The report with the label that says that a model drew it."""
+    return replace(
+        report,
+        boxes={**report.boxes, NOTICE: notice.clear},
+        contrasts={**report.contrasts, NOTICE: noticed.contrast},
+        inks={**report.inks, NOTICE: noticed.ink},
+        type_sizes={**report.type_sizes, NOTICE: notice.line.size},
+        lines=(*report.lines, notice.line),
     )

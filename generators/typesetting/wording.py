@@ -23,13 +23,16 @@ _MIRRORED: dict[Align, Align] = {"left": "right", "centre": "centre", "right": "
 
 @dataclass(frozen=True)
 class Copy:
-    """What the advertiser says. `colours` are "#rrggbb", the first one is the button's."""
+    """What the advertiser says. `colours` are "#rrggbb", the first one is the button's; `notice` is the label that says that a
+    model drew it, empty: there is none.
+    """
 
     headline: str
     body: str
     call_to_action: str
     advertiser: str
     colours: tuple[str, ...] = ()
+    notice: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ SLATES = [("ann", 0, "tea"), ("ann", 0, "mug"), ("bob", 1, "tea"), ("bob", 1, "m
 
 def told(folder: Path, failed: str = "") -> dict:
     rows = []
+    (folder / "scenes").mkdir(exist_ok=True)
     for name, (cohort, concept, colour) in PICTURES.items():
-        Image.new("RGB", (16, 16), colour).save(folder / f"{name}.png")
+        Image.new("RGB", (16, 16), colour).save(folder / "scenes" / f"{name}.png")
         rows.append((name, cohort, concept, f"{name}.png", ["blank_or_flat"] if name == failed else []))
     columns = ["creative_id", "cohort", "concept_id", "file", "checks"]
     creatives = pl.DataFrame(rows, columns, orient="row", schema_overrides={"checks": pl.List(pl.String)})

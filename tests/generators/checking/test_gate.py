@@ -15,9 +15,9 @@ from contracts.settings import CheckSettings
 from generators.checking.findings import CHECKS, Finding, failed
 from generators.checking.gate import Gate
 from generators.checking.legibility import Reader, misread
-from generators.checking.likeness import Album, colours_of, distances
+from generators.checking.likeness import Album, colours_around, colours_of, distances
 from generators.colour import difference, srgb_to_lab
-from generators.layout import SQUARE
+from generators.layout import DEFAULT_BOX, SQUARE
 from generators.typesetting.typesetter import TypesetReport, typeset
 from generators.typesetting.wording import Copy
 
@@ -147,6 +147,27 @@ def test_lab_agrees_with_published_values() -> None:
 def test_distance_is_nothing_between_equals_and_a_hundred_from_black_to_white() -> None:
     black, white = (colours_of(Image.new("RGB", (32, 32), colour)) for colour in ("black", "white"))
     assert np.abs(distances(np.stack([black, black, white])) - [[0, 0, 100], [0, 0, 100], [100, 100, 0]]).max() < 1e-3
+
+
+def test_variety_is_of_the_scenes_and_not_of_what_is_advertised_in_them() -> None:
+    """Four products on one scene are no variety, though their pictures look different; four scenes are."""
+
+    def with_product(seed: int, lightness: int) -> np.ndarray:
+        framed = scene(seed).repeat(2, axis=0).repeat(2, axis=1).copy()
+        box = DEFAULT_BOX.pixels((128, 128))
+        framed[box.top : box.bottom, box.left : box.right] = lightness
+        return framed
+
+    same = [with_product(1, lightness) for lightness in (10, 90, 170, 250)]
+    scenes = [with_product(seed, 128) for seed in (1, 2, 3, 4)]
+    limit = CheckSettings().audience_distance
+
+    def apart(looks: list[np.ndarray]) -> float:
+        return float(distances(np.stack(looks))[np.triu_indices(4, k=1)].mean())
+
+    assert apart([colours_of(Image.fromarray(one)) for one in same]) > limit
+    assert apart([colours_around(one) for one in same]) == 0
+    assert apart([colours_around(one) for one in scenes]) > limit
 
 
 def plain_edits(one: str, other: str) -> int:
