@@ -26,6 +26,18 @@ def fastest_precision(device: str) -> Precision:
     return "bf16" if has_tiles else "fp32"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the GPU's memory did not suffice: PyTorch's own, or what CUDA's libraries raise for it."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    said = str(error)
+    return isinstance(error, RuntimeError) and (
+        "CUDA error: out of memory" in said
+        or "CUDNN_STATUS_ALLOC_FAILED" in said
+        or "CUBLAS_STATUS_ALLOC_FAILED" in said
+    )
+
+
 def mixed_precision(device: str, precision: Precision) -> AbstractContextManager[object]:
     """The context in which a network runs."""
     return torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from contracts.errors import ModelError
+from generators.painting.devices import is_out_of_memory
 from generators.painting.painters import Painter, SceneRequest
 from generators.products import Pixels
 
@@ -57,8 +58,10 @@ class FrugalPainter:
         """The scenes; None when memory ran out. The error goes with this call, and with it all that it holds on to."""
         try:
             return self.painter.paint(part)
-        except torch.OutOfMemoryError:
-            return None
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                return None
+            raise
 
     def _halve(self, tried: int) -> None:
         if tried == 1:

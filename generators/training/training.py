@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -21,9 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from contracts.errors import ModelError
-from generators.painting.devices import Precision, fastest_precision, find_device
+from generators.painting.devices import Precision, fastest_precision, find_device, is_out_of_memory
 from generators.sheets import save_sheet
 from generators.training.checkpoints import Checkpoint, Log, read_checkpoint, write_checkpoint
+
+log = logging.getLogger("adloom")
 
 
 class Frozen(BaseModel):
@@ -120,7 +123,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     saved = folder / "checkpoint.safetensors"
     first = run.restore(read_checkpoint(saved, run.identity)) if saved.is_file() else 0
-    log = Log(folder / "losses.jsonl", keep=first)
+    losses = Log(folder / "losses.jsonl", keep=first)
     board = _board(folder / "tensorboard", first)
     for step in range(first, schedule.steps):
         loss = run.step(step)
@@ -129,7 +132,7 @@ def train(
         last = step + 1 == schedule.steps
         if (step + 1) % schedule.log_every == 0 or last:
             mean, rate = run.take_mean_loss(), learning_rate(schedule, step)
-            log.write(step + 1, mean, rate)
+            losses.write(step + 1, mean, rate)
             board("loss", mean, step + 1)
             board("learning rate", rate, step + 1)
         if (step + 1) % schedule.checkpoint_every == 0 or last:
@@ -140,7 +143,7 @@ def train(
         if progress is not None:
             seconds = (time.monotonic() - began) / (step + 1 - first)
             progress(Progress(lesson.name, step + 1, schedule.steps, loss, seconds))
-    return Trained(run.average.cpu(), log.last_mean(), time.monotonic() - began)
+    return Trained(run.average.cpu(), losses.last_mean(), time.monotonic() - began)
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
@@ -175,16 +178,18 @@ class _Run:
         )
         self.module, self.optimiser = self.accelerator.prepare(module.train(), optimiser)
         self.losses: list[float] = []
+        self.split = 1
 
     def step(self, step: int) -> float:
-        """Take one optimiser step; returns its loss. Each process of several draws batches of its own."""
-        schedule, count = self.schedule, self.schedule.accumulate * self.accelerator.num_processes
-        total = 0.0
-        for part in range(schedule.accumulate):
-            number = step * count + part * self.accelerator.num_processes + self.accelerator.process_index
-            loss = self.lesson.loss(self.module, number, schedule.rows) / schedule.accumulate
-            self.accelerator.backward(loss)
-            total += float(loss.detach())
+        """Take one optimiser step; returns its loss. Each process of several draws batches of its own.
+
+        When the GPU's memory runs out, the step is taken again from twice as many batches of half the rows, and so is every later one.
+        """
+        schedule = self.schedule
+        total = self._gradients(step)
+        while total is None:
+            self._split(step)
+            total = self._gradients(step)
         self.accelerator.clip_grad_norm_(self.module.parameters(), schedule.clip_norm)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(schedule, step)
@@ -196,6 +201,33 @@ class _Run:
                 average.lerp_(weight, 1 - decay)
         self.losses.append(total)
         return total
+
+    def _gradients(self, step: int) -> float | None:
+        """Gradients of a step, and its loss; None when the GPU's memory ran out. The error goes with this call, and all that it holds."""
+        processes, parts = self.accelerator.num_processes, self.schedule.accumulate * self.split
+        total = 0.0
+        try:
+            for part in range(parts):
+                number = (step * parts + part) * processes + self.accelerator.process_index
+                loss = self.lesson.loss(self.module, number, self.schedule.rows // self.split) / parts
+                self.accelerator.backward(loss)
+                total += float(loss.detach())
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                return None
+            raise
+        return total
+
+    def _split(self, step: int) -> None:
+        rows, where = self.schedule.rows // self.split, f"{self.lesson.name}, step {step + 1}"
+        if rows < 4 or self.accelerator.num_processes > 1:  # one process alone cannot change what all of them do
+            fix = "Train with fewer rows in a batch and more accumulation, on a larger GPU, or on the processor: device = cpu"
+            raise ModelError(f"the GPU's memory does not suffice for a batch of {rows}", where=where, fix=fix)
+        self.split *= 2
+        self.optimiser.zero_grad()
+        torch.cuda.empty_cache()
+        told = "%s: the GPU's memory does not suffice for a batch of %d; going on with %d batches of %d for each step"
+        log.warning(told, where, rows, self.schedule.accumulate * self.split, self.schedule.rows // self.split)
 
     def take_mean_loss(self) -> float:
         """Mean loss since the last call."""

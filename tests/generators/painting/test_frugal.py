@@ -22,11 +22,12 @@ class Cramped:
     def __init__(self, room: int) -> None:
         self.room = room
         self.tried: list[int] = []
+        self.fault: RuntimeError = torch.OutOfMemoryError("CUDA out of memory")
 
     def paint(self, requests: Sequence[SceneRequest]) -> npt.NDArray[np.uint8]:
         self.tried.append(len(requests))
         if len(requests) > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise self.fault
         return np.stack([np.full((4, 4, 3), request.seed, np.uint8) for request in requests])
 
 
@@ -64,6 +65,18 @@ def test_where_memory_suffices_nothing_is_said() -> None:
 def test_not_even_one_scene_is_a_clear_line() -> None:
     with pytest.raises(ModelError, match="does not suffice for one scene"):
         FrugalPainter(Cramped(0), rows=4, tell=lambda line: None).paint(requests(2))
+
+
+@pytest.mark.parametrize("said", ["CUDA error: out of memory", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+                                  "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"])  # fmt: skip
+def test_what_cuda_s_libraries_say_for_it_counts_too(said: str) -> None:
+    cramped = Cramped(3)
+    cramped.fault = RuntimeError(said)
+    scenes = FrugalPainter(cramped, rows=4, tell=lambda line: None).paint(requests(5))
+    assert scenes[:, 0, 0, 0].tolist() == list(range(5))
+    cramped.fault = RuntimeError("CUDA error: an illegal memory access was encountered")
+    with pytest.raises(RuntimeError, match="illegal"):
+        FrugalPainter(cramped, rows=4, tell=lambda line: None).paint(requests(5))
 
 
 def test_other_faults_pass_through() -> None:

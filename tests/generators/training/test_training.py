@@ -151,3 +151,35 @@ def test_the_learning_rate_warms_up_and_falls_to_two_per_cent() -> None:
     assert rates[550] == pytest.approx(0.51, abs=0.01)
     assert rates[-1] == pytest.approx(0.02, abs=0.001)
     assert all(a >= b for a, b in pairwise(rates[100:]))
+
+
+@dataclass
+class Heavy(Slope):
+    """The same, on a GPU that holds so many rows."""
+
+    room: int = 2
+
+    def loss(self, module: nn.Module, step: int, rows: int) -> Tensor:
+        if rows > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().loss(module, step, rows)
+
+
+def test_a_gpu_that_is_too_small_takes_more_and_smaller_batches_for_a_step_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    heavy = train(Heavy(), tmp_path / "heavy", short(rows=8))
+    told = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
+    assert len(told) == 2
+    assert "slope, step 1: the GPU's memory does not suffice for a batch of 4; going on with 4 batches of 2" in told[1]
+    small = train(Slope(), tmp_path / "small", short(rows=2, accumulate=4))
+    assert weights(heavy) == weights(small)
+
+
+def test_a_gpu_on_which_not_two_rows_fit_is_a_clear_line_and_the_checkpoint_is_kept(tmp_path: Path) -> None:
+    train(Heavy(), tmp_path / "run", short(steps=4))
+    kept = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(ModelError, match="does not suffice for a batch of 2") as raised:
+        train(Heavy(room=1), tmp_path / "other", short())
+    assert "fewer rows" in (raised.value.fix or "")
+    assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == kept
