@@ -15,6 +15,8 @@ LOCKED := $(INSTALL) --quiet --no-deps --require-hashes
 LOCK := $(UV) compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-find-links --no-emit-index-url
 # Leaves out of a lock file what requirements/torch.txt brings, and what only Windows and browsers need.
 APART := '/^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+|pywin32|httpx2-jsfetch)==/,/[^\\]$$/d'
+# Extras in the image of the Dockerfile.
+SERVED := postgres cluster delta provenance safety
 SBOM ?= dist/sbom.json
 
 .PHONY: help run test bench lint lock sbom audit drawings clean python-is-new-enough
@@ -68,6 +70,7 @@ bench: .venv/.installed-dev .venv-bench/.installed ## benchmarks beside their pe
 	@$(BIN)/python -m benchmarks.browsing
 	@$(BIN)/python -m benchmarks.review_load
 	@$(BIN)/python -m benchmarks.check_quality
+	@$(BIN)/python -m benchmarks.sizing --take
 	@$(BIN)/python -m pytest -m slow
 
 lint: .venv/.installed-dev ## lint, types, import arrows, docs in step
@@ -84,7 +87,8 @@ lock: $(BIN)/uv ## choose new versions of every dependency
 	@$(LOCK) --upgrade pyproject.toml -o requirements/lock.txt
 	@sed -i -E "s/^torch==.*/$$(grep -oE '^torch==[0-9.]+' requirements/lock.txt)/" requirements/torch.txt
 	@$(LOCK) --upgrade pyproject.toml --extra dev -c requirements/lock.txt -o requirements/lock-dev.txt
-	@sed -i -E $(APART) requirements/lock.txt requirements/lock-dev.txt
+	@$(LOCK) --upgrade pyproject.toml $(foreach extra,$(SERVED),--extra $(extra)) -c requirements/lock-dev.txt -o requirements/lock-server.txt
+	@sed -i -E $(APART) requirements/lock.txt requirements/lock-dev.txt requirements/lock-server.txt
 
 sbom: .venv/.installed-dev ## everything that Adloom runs on, as CycloneDX JSON, in dist/sbom.json
 	@mkdir -p $(dir $(SBOM))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
@@ -25,56 +22,9 @@ from PIL import Image
 from flows.command_line import execute
 from flows.job import Job
 from flows.leave_artifacts import CELL, COLUMNS, figures, picture_sheet
+from tests.flows.processes import BIN, ROOT, plain_environment, running, until
 from tests.flows.small_run import SMALL
 from tests.own_postgresql import free_port, own_postgresql
-
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
-
-
-def plain_environment(home: Path, **more: str) -> dict[str, str]:
-    """An environment in which no Prefect server is named, and waiting nights ask every second."""
-    known = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return {
-        **known,
-        "PYTHONPATH": str(ROOT),
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
-        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-        **more,
-    }
-
-
-@contextmanager
-def running(words: list[str], env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that runs until the block ends, then gets SIGTERM, and must end by itself."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(words, env=env, cwd=ROOT, stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-
-
-def until(found: Callable[[], Any], seconds: float = 150) -> Any:
-    """What `found` gives, once it is something."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            value = found()
-        except (httpx.HTTPError, OSError):
-            value = None
-        if value:
-            return value
-        time.sleep(0.3)
-    raise AssertionError("it did not come about in time")
 
 
 def ask(url: str, path: str, **body: object) -> Any:
@@ -226,6 +176,9 @@ def test_with_a_server_of_its_own_nights_run_one_after_another(job: Job, tmp_pat
     with running(words, env, log) as first:
         url = until(lambda: re.search(r"PREFECT_API_URL=(\S+) ", log.read_text()))[1]
         until(lambda: httpx.get(f"{url}/deployments/name/adloom/nightly").raise_for_status())
+        planned = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+        nights = until(lambda: ask(url, "flow_runs/filter", **planned))
+        assert {one["expected_start_time"][11:16] for one in nights} == {"03:00"}, "by its cron line"
         second = subprocess.run(
             [*words, "--name", "other"], env=env, cwd=ROOT, capture_output=True, text=True, check=False
         )

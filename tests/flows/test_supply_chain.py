@@ -20,6 +20,7 @@ from flows.list_licences import UNKNOWN, Licence, licences, locked
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
 LOCKS = ("lock.txt", "lock-dev.txt")
+SERVED = "lock-server.txt"
 
 
 def blocks(file: Path) -> dict[str, str]:
@@ -27,7 +28,7 @@ def blocks(file: Path) -> dict[str, str]:
     return {part.split("==")[0]: part for part in re.split(r"\n(?=\S)", file.read_text()) if part.strip()}
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, SERVED])
 def test_every_locked_package_has_hashes_and_only_torch_stands_apart(name: str) -> None:
     found = blocks(REQUIREMENTS / name)
     assert set(found) == set(locked(REQUIREMENTS / name))
@@ -36,9 +37,11 @@ def test_every_locked_package_has_hashes_and_only_torch_stands_apart(name: str) 
     assert list(locked(REQUIREMENTS / "torch.txt")) == ["torch"]
 
 
-def test_the_two_lock_files_agree_and_fit_what_the_project_asks_for() -> None:
+def test_the_lock_files_agree_and_fit_what_the_project_asks_for() -> None:
     runs, tests = (locked(REQUIREMENTS / name) for name in LOCKS)
-    assert {name: tests.get(name) for name in runs} == runs
+    served = locked(REQUIREMENTS / SERVED)
+    assert {name: tests.get(name) for name in runs} == runs == {name: served.get(name) for name in runs}
+    assert served.items() <= tests.items()
     everything = tests | locked(REQUIREMENTS / "torch.txt")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]
