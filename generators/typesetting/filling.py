@@ -13,6 +13,7 @@ Holes = npt.NDArray[np.bool_]
 
 _PATCH = 2  # radius: patches of 5 x 5 pixels are compared
 _WHOLE_SEARCH = 64  # scenes up to this side are searched whole, larger ones near what a smaller copy of them found
+_AT_ONCE = 128  # targets compared at once: their distances stay in the cache
 _ROUNDS = {"whole": 4, "near": 1}
 _LEVEL = (
     150.0  # levels of 255 that a patch costs when it is taken from a whole side higher or lower: horizons stay level
@@ -144,8 +145,13 @@ def _patches(field: Floats, at: npt.NDArray[np.intp]) -> Floats:
 def _nearest(field: Floats, at: npt.NDArray[np.intp], sources: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     """For every target the centre of the most similar source patch (N, 2): all are compared."""
     wanted, offered = _patches(field, at), _patches(field, sources)
-    distance = (offered**2).sum(axis=1) - 2 * (wanted @ offered.T)
-    nearest: npt.NDArray[np.intp] = sources[distance.argmin(axis=1)]
+    offered = np.column_stack([offered, (offered**2).sum(axis=1)])
+    wanted = np.column_stack([-2 * wanted, np.ones(len(at), np.float32)])
+    found = np.empty(len(at), np.intp)
+    for first in range(0, len(at), _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        found[part] = (wanted[part] @ offered.T).argmin(axis=1)  # squared distance, less what is the same for all
+    nearest: npt.NDArray[np.intp] = sources[found]
     return nearest
 
 
