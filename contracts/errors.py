@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 
 class AdloomError(Exception):
     """A fault that a user can mend: shown as one line on stderr, exit code 2, never as a traceback.
@@ -18,6 +21,10 @@ class AdloomError(Exception):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}. {self.fix}"
+
+    def __reduce__(self) -> tuple[Callable[[str], AdloomError], tuple[str]]:
+        """How it comes back from another process."""
+        return partial(type(self), where=self.where, fix=self.fix), (self.what,)
 
 
 class DataError(AdloomError):

@@ -25,7 +25,7 @@ from flows import (
     space_commands,
     train_commands,
 )
-from flows.console import Config, Json, Models, app, complain, out
+from flows.console import Cluster, Config, Json, Models, app, complain, out
 from flows.job import MODELS, RUNS, SHIPPED, Job
 from flows.keep_log import close_log, open_log
 from flows.show_progress import Ticker
@@ -73,6 +73,7 @@ def run(
     out_dir: Annotated[Path, Parameter(name="--out", help="Where runs go.")] = RUNS,
     models: Models = MODELS,
     renders: Annotated[int | None, Parameter(help="Personal pictures at most; overrides the settings.")] = None,
+    cluster: Cluster = "",
     as_json: Json = False,
 ) -> int:
     """Run the whole batch; stages that are up to date are skipped.
@@ -87,7 +88,7 @@ def run(
     from flows.sum_up_run import SUMMARY, summary_table  # noqa: PLC0415 - slow to import
 
     open_log()
-    job = Job(data or SHIPPED, with_renders(load_settings(config), renders), out_dir, models)
+    job = Job(data or SHIPPED, with_renders(load_settings(config), renders), out_dir, models, cluster)
     ticker = Ticker(out, len(STAGES), quiet=as_json)
     results = run_batch(job, ticker.tell)
     report = job.run / "evaluation" / "report.html"

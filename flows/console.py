@@ -18,6 +18,7 @@ app = App(
 )
 out = Console(soft_wrap=True, highlight=False)
 Config = Annotated[Path | None, Parameter(help="Settings, TOML; see configs/default.toml.")]
+Cluster = Annotated[str, Parameter(help="Spread work over Dask: local, local:4, tcp://host:8786; see docs/cluster.md.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for machines.")]
 Models = Annotated[Path, Parameter(help="Where learned models are.")]
 Runs = Annotated[Path, Parameter(help="Where runs are, and beside them the key of the pseudonyms.")]

@@ -51,12 +51,16 @@ def bar(folder: Path, pseudonym: str) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """One batch: a data folder, settings, and where runs and models live."""
+    """One batch: a data folder, settings, where runs and models live, and who does what can be spread over workers.
+
+    `cluster` is as `spread_work.workers_of` takes it; it decides nothing of what comes out.
+    """
 
     data: Path
     settings: Settings
     runs: Path = RUNS
     models: Path = MODELS
+    cluster: str = ""
 
     @cached_property
     def input_hashes(self) -> dict[str, str]:
@@ -105,6 +109,13 @@ class Job:
     def with_learning(self, learning: LearningSettings) -> Job:
         """The job with other settings for learning; they decide nothing of the run."""
         return replace(self, settings=self.settings.model_copy(update={"learning": learning}))
+
+    def elsewhere(self) -> Job:
+        """The same job for another process: absolute paths, and a name that is not worked out again from the input."""
+        places = {name: getattr(self, name).resolve() for name in ("data", "runs", "models")}
+        moved = replace(self, **places, cluster="")
+        moved.__dict__["run_id"] = self.run_id
+        return moved
 
     def note(self) -> None:
         """Writes down in the run what it was made from, for work that is given the run alone."""

@@ -151,7 +151,9 @@ def _said(name: str) -> str:
         return UNKNOWN
     classifiers = about.get_all("Classifier") or []
     ends = [one.split("::")[-1] for one in classifiers if one.startswith("License ::")]
-    said = [about["License-Expression"]] if "License-Expression" in about else [about["License"] or "", *ends]
+    said = (
+        [about["License-Expression"]] if "License-Expression" in about else [*(about.get_all("License") or []), *ends]
+    )
     stated = [one.strip().split("\n")[0] for one in said if one.strip()]
     strict = [one for one in stated if "affero" in one.lower() or "agpl" in one.lower()]
     known = [_WORDS.get(one.lower(), one) for one in stated if one.lower() in _WORDS or _parts(one) <= ACCEPTED]

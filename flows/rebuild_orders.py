@@ -7,7 +7,7 @@ import polars as pl
 
 from contracts.errors import RunError
 from contracts.tables import GENERAL_COHORT
-from flows.draw_creatives import Goods, ready
+from flows.draw_batches import Goods, ready
 from flows.job import Job
 from generators.studio import Order
 

@@ -21,7 +21,8 @@ from contracts.run_creatives import REDRAW_FILE, REDRAWN, run_creatives
 from contracts.store import MANIFEST, tree_hashes, write_json
 from contracts.tables import CreativeChecks, Creatives, Renditions, polars_schema
 from flows.ask_redraw import CANDIDATES
-from flows.draw_creatives import checks_of, checks_table, creative_rows, keep, renditions_table, set_up
+from flows.draw_batches import checks_of, keep, set_up
+from flows.draw_creatives import checks_table, creative_rows, renditions_table
 from flows.job import Job, job_of
 from flows.reach_prefect import named_server, quieten_prefect
 from flows.rebuild_orders import OrderBook

@@ -15,6 +15,7 @@ from flows.job import Job, Stage
 from flows.keep_log import adopt_prefect, log
 from flows.leave_artifacts import leave_artifacts
 from flows.reach_prefect import named_server, quieten_prefect
+from flows.spread_work import look_for_cluster
 from flows.sum_up_run import Record, Tell
 from flows.try_again import is_transient, pauses
 
@@ -47,6 +48,7 @@ def run_batch(job: Job, tell: Tell, *, last: str = STAGES[-1].name) -> list[Stag
         done = finished_stages(job, record.tell, end=end)
         if len(done) == end:
             return done
+        look_for_cluster(job.cluster)
         return done + _as_flow(job, record.tell, range(len(done), end))
 
 

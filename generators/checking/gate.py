@@ -16,7 +16,6 @@ from generators.checking.indecency import Censor, check_decency
 from generators.checking.legibility import Reader, check_headline
 from generators.checking.likeness import Album, colours_of
 from generators.checking.profanity import Rude, check_copy, rude_words
-from generators.colour import Floats
 from generators.layout import Layout
 from generators.products import Pixels
 from generators.typesetting.typesetter import TypesetReport
@@ -91,7 +90,7 @@ class Gate:
             return tuple(found)
         pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
         if cohort is not None:
-            found.append(self._repeats(colours_of(image), cohort))
+            found.append(self.compare(image, cohort))
         found.append(self._reads(pixels, report, copy.headline))
         found.append(self._is_decent(image))
         found.append(check_copy(self.rude(copy)))
@@ -127,7 +126,9 @@ class Gate:
         """Keeps a picture that passed from being repeated."""
         self.album.add(name, cohort, colours_of(image))
 
-    def _repeats(self, known: Floats, cohort: int) -> Finding:
+    def compare(self, image: Image.Image, cohort: int) -> Finding:
+        """Whether it repeats a picture that passed."""
+        known = colours_of(image)
         near, far = self.settings.cohort_repeat, self.settings.run_repeat
         mate, any_one = self.album.nearest(known, cohort), self.album.nearest(known)
         if any_one is None:

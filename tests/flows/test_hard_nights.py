@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 
-import flows.draw_creatives as drawing
+import flows.draw_batches as drawing
 from contracts.errors import DiskError, ModelError
 from contracts.store import tree_hashes
 from flows.job import Job

@@ -131,7 +131,7 @@ def test_a_brand_kit_is_obeyed_and_a_wrong_one_stops_the_night_before_it_begins(
     (data / "brands.toml").write_text('["*"]\ncolor = "#112233"\n')
     with pytest.raises(DataError, match=r"color: unknown key.*colours"):
         run_batch(job, quiet)
-    import flows.draw_creatives as drawing
+    import flows.draw_batches as drawing
 
     concepts = pl.read_parquet(finished.run / "sources" / "concepts.parquet")
     slates = pl.read_parquet(finished.run / "ranking" / "slates.parquet")
@@ -146,7 +146,7 @@ def test_a_brand_kit_is_obeyed_and_a_wrong_one_stops_the_night_before_it_begins(
 
 
 def test_a_concept_that_cannot_be_set_is_named_and_does_not_stop_the_night(finished: Job) -> None:
-    import flows.draw_creatives as drawing
+    import flows.draw_batches as drawing
 
     concepts = pl.read_parquet(finished.run / "sources" / "concepts.parquet")
     slates = pl.read_parquet(finished.run / "ranking" / "slates.parquet")
@@ -161,7 +161,7 @@ def test_a_concept_that_cannot_be_set_is_named_and_does_not_stop_the_night(finis
     assert "gone.png" in str(set_aside[gone])
     assert set(goods) | set(set_aside) == set(slates["concept_id"])
     drawable = concepts.filter(pl.col("concept_id").is_in(list(goods)))
-    audience = drawing.gather(finished, drawable, slates, None, renders=50)
+    audience = gather(finished, drawable, slates, None, renders=50)
     assert not {poor, gone} & set(audience.renders["concept_id"])
 
 
@@ -352,7 +352,7 @@ def test_a_batch_that_keeps_the_old_ranker_says_so(finished: Job, tmp_path: Path
 
 
 def test_a_drawing_stopped_halfway_ends_in_the_same_bytes(finished: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    import flows.draw_creatives as drawing
+    import flows.draw_batches as drawing
 
     stage = STAGES[4]
     job = Job(finished.data, settings(generators={"batch": 12, "renders": 3}), finished.runs, finished.models)
