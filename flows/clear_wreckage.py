@@ -56,9 +56,13 @@ def noted_server(home: Path) -> Iterator[None]:
     """
     end_orphans(home)
     pid = _server_of_this_process()
-    if pid is None:  # a server elsewhere
+    with contextlib.nullcontext() if pid is None else noted(home, pid):  # None: a server elsewhere
         yield
-        return
+
+
+@contextlib.contextmanager
+def noted(home: Path, pid: int) -> Iterator[None]:
+    """Notes, meanwhile, a server that this process has started, so that it is ended if this process is killed."""
     note = home / _FOLDER / f"{pid}.json"
     note.parent.mkdir(parents=True, exist_ok=True)
     write_json(note, {"server": [pid, start_of(pid)], "owner": [os.getpid(), start_of(os.getpid())]})

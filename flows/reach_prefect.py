@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contracts.errors import RunError
+from flows.clear_wreckage import end_orphans, noted
 
 PORT = 4200
 """Where our own server listens when the port is free: the one that Prefect's command line expects."""
@@ -86,25 +88,37 @@ def reachable_server(runs: Path) -> Iterator[str]:
 
 @contextmanager
 def _own_server(home: Path) -> Iterator[str]:
+    end_orphans(home)
     port, log = _free_port(), home / "server.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     url = f"http://127.0.0.1:{port}/api"
     # Slots of running nights are kept in files, so that they outlive the server.
     kept = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
-    with log.open("ab") as output:
+    with _sigterm_is_ctrl_c(), log.open("ab") as output:
         server = subprocess.Popen(
             command, env={**kept, **os.environ, "PREFECT_API_URL": url}, stdout=output, stderr=output
         )
-    try:
-        _wait_for(server, url, log)
-        yield url
-    finally:
-        server.terminate()
         try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            with noted(home, server.pid):
+                _wait_for(server, url, log)
+                yield url
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+@contextmanager
+def _sigterm_is_ctrl_c() -> Iterator[None]:
+    """So that whoever is stopped while the server starts ends it too."""
+    known = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, known)
 
 
 def _wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:

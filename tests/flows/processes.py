@@ -16,6 +16,8 @@ import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+CLIENT = httpx.Client(timeout=30, trust_env=False)
+"""Asks servers on loopback. One for all: each new one reads the machine's certificates, which costs more than what is asked."""
 
 
 def plain_environment(home: Path, **more: str) -> dict[str, str]:
@@ -59,5 +61,5 @@ def until(found: Callable[[], Any], seconds: float = 150) -> Any:
             value = None
         if value:
             return value
-        time.sleep(0.3)
+        time.sleep(0.5)
     raise AssertionError("it did not come about in time")

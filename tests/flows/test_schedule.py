@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import re
@@ -22,21 +23,21 @@ from PIL import Image
 from flows.command_line import execute
 from flows.job import Job
 from flows.leave_artifacts import CELL, COLUMNS, figures, picture_sheet
-from tests.flows.processes import BIN, ROOT, plain_environment, running, until
+from tests.flows.processes import BIN, CLIENT, ROOT, plain_environment, running, until
 from tests.flows.small_run import SMALL
 from tests.own_postgresql import free_port, own_postgresql
 
 
 def ask(url: str, path: str, **body: object) -> Any:
     """Asks the server's API."""
-    answer = httpx.post(f"{url}/{path}", json=body, timeout=30)
+    answer = CLIENT.post(f"{url}/{path}", json=body)
     answer.raise_for_status()
     return answer.json()
 
 
 def started(url: str, deployment: str, **parameters: object) -> str:
     """Starts a run of a deployment; returns its id."""
-    known = httpx.get(f"{url}/deployments/name/adloom/{deployment}", timeout=30).raise_for_status().json()
+    known = CLIENT.get(f"{url}/deployments/name/adloom/{deployment}").raise_for_status().json()
     state = {"type": "SCHEDULED"}
     return str(ask(url, f"deployments/{known['id']}/create_flow_run", parameters=parameters, state=state)["id"])
 
@@ -45,7 +46,7 @@ def ended(url: str, run: str) -> dict[str, Any]:
     """The run, once it has ended."""
 
     def look() -> dict[str, Any] | None:
-        told: dict[str, Any] = httpx.get(f"{url}/flow_runs/{run}", timeout=30).json()
+        told: dict[str, Any] = CLIENT.get(f"{url}/flow_runs/{run}").json()
         return told if told["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
 
     return until(look)  # type: ignore[no-any-return]
@@ -53,7 +54,7 @@ def ended(url: str, run: str) -> dict[str, Any]:
 
 def states(url: str, run: str) -> list[str]:
     """Names of the states that the run was in."""
-    told = httpx.get(f"{url}/flow_run_states/", params={"flow_run_id": run}, timeout=30).json()
+    told = CLIENT.get(f"{url}/flow_run_states/", params={"flow_run_id": run}).json()
     return [state["name"] for state in sorted(told, key=lambda state: state["timestamp"])]
 
 
@@ -168,14 +169,15 @@ def check_two_nights(url: str, deployment: str, job: Job) -> None:
     assert "gone: is no folder" in bad["state"]["message"]
 
 
-@pytest.mark.slow  # a minute and a half: a new database, and three nights in processes of their own
+@pytest.mark.slow  # two minutes: a new database, and four nights in processes of their own
+@pytest.mark.timeout(1200)  # the shared run, if this test is the one that makes it, counts too
 def test_with_a_server_of_its_own_nights_run_one_after_another(job: Job, tmp_path: Path) -> None:
     env, log = plain_environment(tmp_path / "prefect"), tmp_path / "log"
     words = [sys.executable, "-m", "flows", "schedule", str(job.data), "--cron", "0 3 * * *",
              "--out", str(job.runs), "--models", str(job.models)]  # fmt: skip
     with running(words, env, log) as first:
         url = until(lambda: re.search(r"PREFECT_API_URL=(\S+) ", log.read_text()))[1]
-        until(lambda: httpx.get(f"{url}/deployments/name/adloom/nightly").raise_for_status())
+        until(lambda: CLIENT.get(f"{url}/deployments/name/adloom/nightly").raise_for_status())
         planned = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
         nights = until(lambda: ask(url, "flow_runs/filter", **planned))
         assert {one["expected_start_time"][11:16] for one in nights} == {"03:00"}, "by its cron line"
@@ -185,10 +187,45 @@ def test_with_a_server_of_its_own_nights_run_one_after_another(job: Job, tmp_pat
         assert second.returncode == 2
         assert "another schedule has its own server here" in second.stderr
         check_two_nights(url, "nightly", job)
+        last = started(url, "nightly", config=changed(job.runs.parent, 80))
+        until(lambda: states(url, last)[-1] == "Running")  # and is stopped in the middle of it
     assert first.returncode == 0
     assert "Traceback" not in log.read_text()
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/health")
+        CLIENT.get(f"{url}/health")
+
+
+@pytest.mark.slow  # a minute: three starts of a server
+@pytest.mark.timeout(1200)
+def test_no_server_outlives_its_schedule(tmp_path: Path) -> None:
+    env, log = plain_environment(tmp_path / "prefect"), tmp_path / "log"
+    words = [sys.executable, "-m", "flows", "schedule", "--cron", "0 3 * * *", "--out", str(tmp_path / "runs")]
+    notes = tmp_path / "prefect" / "servers"
+    with running(words, env, log) as early:
+        until(lambda: list(notes.glob("*.json")))
+    assert early.returncode == 130, "stopped while its server starts"
+    assert left_of(tmp_path) == []
+    with log.open("ab") as output:
+        killed = subprocess.Popen(words, env=env, cwd=ROOT, stdout=output, stderr=output)
+    until(lambda: list(notes.glob("*.json")))
+    killed.kill()
+    killed.wait()
+    (orphan,) = left_of(tmp_path)
+    with running(words, env, log):
+        until(lambda: "PREFECT_API_URL" in log.read_text())
+        assert orphan not in left_of(tmp_path), "ended by the next"
+    assert left_of(tmp_path) == []
+    assert "Traceback" not in log.read_text()
+
+
+def left_of(home: Path) -> list[int]:
+    """Processes whose Prefect home is below a folder."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"PREFECT_HOME={home}".encode() in place.read_bytes():
+                found.append(int(place.parent.name))
+    return found
 
 
 @contextmanager
@@ -213,7 +250,8 @@ def listening() -> Iterator[tuple[str, list[Any]]]:
         server.shutdown()
 
 
-@pytest.mark.slow  # two minutes: a server on PostgreSQL, the deployments of prefect.yaml, two workers
+@pytest.mark.slow  # three minutes: a server on PostgreSQL, the deployments of prefect.yaml, two workers, five nights
+@pytest.mark.timeout(1800)
 def test_on_postgresql_the_pools_share_a_night_and_a_failed_one_is_told(job: Job, tmp_path: Path) -> None:
     port = free_port()
     url, log = f"http://127.0.0.1:{port}/api", tmp_path / "log"
@@ -224,7 +262,7 @@ def test_on_postgresql_the_pools_share_a_night_and_a_failed_one_is_told(job: Job
         with running(
             [prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)], env, tmp_path / "server"
         ):
-            until(lambda: httpx.get(f"{url}/health").raise_for_status())
+            until(lambda: CLIENT.get(f"{url}/health").raise_for_status())
             deploy_by_the_page(job, tmp_path, env)
             notify = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "schedule.md").read_text(), re.DOTALL)[-1]
             (tmp_path / "notify.py").write_text(notify)
