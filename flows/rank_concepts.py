@@ -42,7 +42,7 @@ def work(job: Job, folder: Path) -> None:
     write_json(folder / "explained.json", explained(ranker, held_out, job.settings.seed))
 
     daily = pl.read_parquet(features / "daily.parquet")
-    scores, cascade = score_day(job, ranker, daily)
+    scores, cascade = score_day(job, ranker, daily, folder)
     scores = scores.drop("at")
     Scores.validate(scores).write_parquet(folder / "scores.parquet")
     past = logged.filter(pl.col("part") != "test")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from features.space import Space
 from features.table import ranking_table
 from flows.job import Job
 from flows.refit_space import welcomed
+from flows.spread_work import workers_of
 from ranking.cascade import Cascade, distil
 from ranking.frames import run_lengths
 from ranking.ranker import Ranker
@@ -35,6 +38,12 @@ CASCADE_PAIRS = 2_500_000
 
 SAMPLE_PAIRS = 750_000
 """Pairs whose scores teach the first model, at most."""
+
+SCORING, EVENTS, SCORES = "scoring", "events.parquet", "scores.parquet"
+"""Folder of what workers score, until all is; the events by user in it; and the scores in each of its parts."""
+
+EVENTS_AT_ONCE = 100_000
+"""Rows of the events by user that are skipped or read together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +92,13 @@ class Day:
         high = users.search_sorted(pairs["user_id"][-1], "right")
         return ranking_table(pairs, events=self.events[low:high], **self.others)
 
+    def score(
+        self, ranker: Ranker, pairs: pl.DataFrame, vectors: npt.NDArray[np.floating], cascade: Cascade | None
+    ) -> pl.DataFrame:
+        """Scores of the pairs of some users, at once. Arguments as of `scores`."""
+        kept = pairs if cascade is None else cascade.cut(pairs, self.placed["concept_id"], vectors)
+        return ranker.scores(self.rows(kept))
+
     def scores(
         self, ranker: Ranker, pairs: pl.DataFrame, vectors: npt.NDArray[np.floating], cascade: Cascade | None
     ) -> Iterator[pl.DataFrame]:
@@ -94,14 +110,10 @@ class Day:
             vectors: (n, D) user embeddings, one for each run of equal (user_id, at).
         """
 
-        def scored(low: int, high: int, part: pl.DataFrame) -> pl.DataFrame:
-            kept = part if cascade is None else cascade.cut(part, self.placed["concept_id"], vectors[low:high])
-            return ranker.scores(self.rows(kept))
-
         waiting: deque[Future[pl.DataFrame]] = deque()
         with ThreadPoolExecutor(ranker.threads) as pool:
-            for chunk in chunks(pairs, CHUNK_PAIRS if cascade is None else CASCADE_PAIRS):
-                waiting.append(pool.submit(scored, *chunk))
+            for low, high, part in chunks(pairs, part_size(cascade)):
+                waiting.append(pool.submit(self.score, ranker, part, vectors[low:high], cascade))
                 if len(waiting) > ranker.threads:
                     yield waiting.popleft().result()
             yield from (one.result() for one in waiting)
@@ -133,6 +145,11 @@ class Day:
         )
 
 
+def part_size(cascade: Cascade | None) -> int:
+    """Pairs that are scored at once, about."""
+    return CHUNK_PAIRS if cascade is None else CASCADE_PAIRS
+
+
 def chunks(pairs: pl.DataFrame, size: int = CHUNK_PAIRS) -> Iterator[tuple[int, int, pl.DataFrame]]:
     """Moments low to high - 1 and their pairs, about `size` at a time."""
     ends = np.cumsum(run_lengths(pairs, ["user_id", "at"]))
@@ -144,13 +161,14 @@ def chunks(pairs: pl.DataFrame, size: int = CHUNK_PAIRS) -> Iterator[tuple[int, 
         low = high
 
 
-def score_day(job: Job, ranker: Ranker, daily: pl.DataFrame) -> tuple[pl.DataFrame, Cascade | None]:
+def score_day(job: Job, ranker: Ranker, daily: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, Cascade | None]:
     """Scores of today's candidates, and the first model that thinned them out, if there was one.
 
     Args:
         job: whose features stage is finished.
         ranker: the one to score with.
-        daily: the candidates: with their features, or, on a large day, without.
+        daily: the candidates, as daily.parquet has them: with their features, or, on a large day, without.
+        folder: of the stage, where `ranker` was saved.
     """
     if set(ranker.features) <= set(daily.columns):
         return ranker.scores(daily), None
@@ -160,7 +178,66 @@ def score_day(job: Job, ranker: Ranker, daily: pl.DataFrame) -> tuple[pl.DataFra
     placed = moments.join(today, on="user_id", how="left", maintain_order="left")["vector"]
     vectors = np.array(placed.to_list(), dtype=np.float32)
     cascade = day.learn_cascade(ranker, daily, vectors, job.settings)
-    return pl.concat(list(day.scores(ranker, daily, vectors, cascade))), cascade
+    if job.cluster:
+        scores = pl.concat(_spread(job, day, daily, vectors, cascade, folder))
+    else:
+        scores = pl.concat(list(day.scores(ranker, daily, vectors, cascade)))
+    shutil.rmtree(folder / SCORING, ignore_errors=True)
+    return scores, cascade
+
+
+def _spread(
+    job: Job,
+    day: Day,
+    daily: pl.DataFrame,
+    vectors: npt.NDArray[np.floating],
+    cascade: Cascade | None,
+    folder: Path,
+) -> list[pl.DataFrame]:
+    """`Day.scores` in the same parts, each scored by a worker of the job's cluster from the events of its users."""
+    home = folder.resolve() / SCORING
+    home.mkdir(exist_ok=True)
+    day.events.write_parquet(home / EVENTS, row_group_size=EVENTS_AT_ONCE)
+    parts: dict[str, tuple[Any, ...]] = {}
+    begin = 0
+    for low, high, pairs in chunks(daily, part_size(cascade)):
+        parts[f"{low:09d}"] = (
+            job.elsewhere(), folder.resolve(), (begin, len(pairs)), day.others["space"], vectors[low:high], cascade,
+        )  # fmt: skip
+        begin += len(pairs)
+    with workers_of(job.cluster) as workers:
+        done = list(workers.spread(score_part, parts, home))
+    return [pl.read_parquet(part / SCORES) for part in done]
+
+
+def score_part(
+    job: Job,
+    ranking: Path,
+    rows: tuple[int, int],
+    space: Space,
+    vectors: npt.NDArray[np.floating],
+    cascade: Cascade | None,
+    folder: Path,
+) -> None:
+    """Writes the scores of some rows of daily.parquet.
+
+    Args:
+        job: whose features stage is finished.
+        ranking: folder of the unfinished ranking stage, with the ranker and the events by user.
+        rows: the first, and how many.
+        space: with today's guests.
+        vectors: (n, D) of the users in the rows.
+        cascade: the first model.
+        folder: where to.
+    """
+    pairs = pl.scan_parquet(job.run / "features" / "daily.parquet").slice(*rows).collect()
+    theirs = pl.col("user_id").is_between(pl.lit(pairs["user_id"][0]), pl.lit(pairs["user_id"][-1]))
+    events = pl.scan_parquet(ranking / SCORING / EVENTS).filter(theirs).collect()
+    sources = job.run / "sources"
+    impressions, concepts = (pl.read_parquet(sources / f"{name}.parquet") for name in ("impressions", "concepts"))
+    placed = pl.read_parquet(job.run / "features" / "concept_vectors.parquet")
+    day = Day.of(events, impressions, concepts, space, placed, job.settings)
+    day.score(Ranker.load(ranking / "ranker"), pairs, vectors, cascade).write_parquet(folder / SCORES)
 
 
 def cut_replay(job: Job, cascade: Cascade, replay: pl.DataFrame) -> pl.DataFrame:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from contracts.errors import DataError, RunError, SettingsError
@@ -17,8 +26,9 @@ from contracts.store import tree_hashes
 from flows import spread_work
 from flows.command_line import execute
 from flows.job import Job
+from flows.score_day import chunks
 from flows.spread_work import check_cluster, look_for_cluster, workers_of
-from tests.flows.small_run import copied, perform
+from tests.flows.small_run import copied, perform, small_settings
 from tests.flows.tiny_shop import SETTINGS, write_tiny_shop
 
 pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="adloom[cluster] is not installed")
@@ -105,6 +115,26 @@ def test_a_drawing_stopped_between_two_batches_goes_on_with_or_without_a_cluster
         assert drawn(replace(job, cluster=after)) == wanted
 
 
+def test_scores_of_a_large_day_are_those_of_one_machine(
+    shared_run: Job, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.build_features.LARGE_DAY", 100)
+    monkeypatch.setattr("flows.score_day.CASCADE_PAIRS", 500)
+    monkeypatch.setattr("ranking.cascade.MIN_USERS", 20)
+    found = []
+    for name, where in (("alone", ""), ("spread", cluster)):
+        settings = small_settings(ranking={"cascade_loss": 0.5})
+        job = replace(copied(shared_run, tmp_path / name, settings), cluster=where)
+        shutil.rmtree(job.run / "features")
+        perform(job, stages=3)
+        found.append(tree_hashes(job.run / "ranking"))
+        del found[-1]["manifest.json"]
+    assert found[0] == found[1]
+    daily = pl.read_parquet(job.run / "features" / "daily.parquet")
+    assert len(list(chunks(daily, 500))) > 5
+    assert len(daily) > len(pl.read_parquet(job.run / "ranking" / "scores.parquet")), "a first model was there too"
+
+
 def count(number: int, folder: Path) -> None:
     if number < 0:
         raise DataError("is below 0", where="number", fix="Give another.")
@@ -160,3 +190,51 @@ def test_without_the_extra_the_line_says_what_to_install(
     assert "needs adloom[cluster], which is not installed" in told
     assert "pip install 'adloom[cluster]'" in told
     assert not list((tmp_path / "runs").glob("*/sources")), "nothing was computed"
+
+
+@pytest.mark.slow
+def test_a_worker_killed_in_the_middle_of_drawing_costs_time_only(shop: Job, tmp_path: Path) -> None:
+    settings = tiny_settings(generators={"batch": 1, "renders": 6})
+    alone, spread = (copied(shop, tmp_path / name, settings) for name in ("alone", "spread"))
+    wanted = drawn(alone)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    with contextlib.ExitStack() as stack:
+
+        def start(*words: str) -> subprocess.Popen[bytes]:
+            environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+            process = subprocess.Popen([sys.executable, "-m", "dask", *words], env=environment, cwd=tmp_path)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        start("scheduler", "--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--no-dashboard")
+        first, second = (start("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard") for _ in range(2))
+        _until(lambda: len(_workers(address)) == 2)
+        drawing = threading.Thread(target=drawn, args=(replace(spread, cluster=address),))
+        drawing.start()
+        parts = spread.run / "generators.part" / "drawn"
+        _until(lambda: parts.is_dir() and any(not path.name.startswith(".") for path in parts.iterdir()))
+        busy = [path for path in parts.iterdir() if path.name.startswith(".")]
+        first.kill()
+        drawing.join()
+        assert first.wait() == -signal.SIGKILL
+        assert second.poll() is None
+        assert busy, "it was killed while pictures were being drawn"
+    assert drawn(spread) == wanted
+
+
+def _workers(address: str) -> dict[str, Any]:
+    import distributed
+
+    with contextlib.suppress(OSError), distributed.Client(address, timeout=5, set_as_default=False) as client:
+        return dict(client.scheduler_info(n_workers=-1)["workers"])
+    return {}
+
+
+def _until(true: Callable[[], bool], seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.05)
