@@ -15,7 +15,7 @@ world of 2,000 users is written first. All simulated. Every figure is of picture
   that no training saw. "halves" is what one half of them is from the other.
 - diversity: mean distance of two pictures, in EfficientNet features and as thumbnails, of that at guidance 1.
 
-Intervals are 95 % bootstraps over users. With --guidance only a table of what guidance buys and costs.
+Intervals are 95 % bootstraps over users. With --guidance only a table of what guidance buys and costs, and what the same looks were worth if they were painted exactly.
 """
 
 from __future__ import annotations
@@ -46,13 +46,14 @@ from flows.build_features import browsing_settings, last_moment
 from flows.choose_models import find_generator, versions
 from flows.job import MODELS, SHIPPED
 from generators.layout import DEFAULT_BOX
-from generators.painting.painters import Painter, SceneRequest
+from generators.painting.painters import Painter, SceneRequest, frame_product, scene_looks
 from generators.products import Pixels, load_product, place_product
 from generators.scorer import Scorer
 from generators.studio import Order
 from generators.taste.taste import Taste
 from generators.taste.variety import spread, thumbnails
 from generators.typesetting.wording import Copy
+from sources.look import look, standout
 from sources.scenes import draw_scene, sample_style
 from sources.truth import Truth
 from sources.world import write_world
@@ -62,6 +63,7 @@ CANDIDATES = 8
 DRAWS = 3  # for each user, where sets of pictures are compared
 EVENTS = 4
 LEAST_USERS = 6  # of one concept
+SIDE = 128
 BOX = np.array([[DEFAULT_BOX.left, DEFAULT_BOX.top, DEFAULT_BOX.width, DEFAULT_BOX.height]])
 WORDS = Copy(headline="", body="", call_to_action="", advertiser="")
 
@@ -247,11 +249,10 @@ def personal(world: World, way: Way, users: dict[str, Numbers]) -> tuple[dict[st
 
 def held_out(world: World, count: int) -> Pixels:
     """Scenes by the world's law around its products, where the painters put them."""
-    side = 128
     return np.stack(
         [
             place_product(
-                draw_scene(sample_style(stream(world.seed, "held out", one)), side),
+                draw_scene(sample_style(stream(world.seed, "held out", one)), SIDE),
                 world.products[one % len(world.products)], DEFAULT_BOX,
             )
             for one in range(count)
@@ -261,9 +262,9 @@ def held_out(world: World, count: int) -> Pixels:
 
 def faithful(world: World, way: Way, vectors: Numbers, own: Pixels) -> dict[str, Any]:
     """Distances of a way's pictures (DRAWS a user) to held-out scenes, and what guidance costs of diversity."""
-    look, count = EfficientNetLite0(), DRAWS * len(own)
+    features, count = EfficientNetLite0(), DRAWS * len(own)
     reference = held_out(world, 2 * count)
-    known = look(reference)
+    known = features(reference)
     halves = known[::2], known[1::2]
     told: dict[str, Any] = {"pictures": count, "halves": asdict(distance(*halves)) | varied(reference[::2], halves[0])}
     for label, guidance in (
@@ -277,7 +278,7 @@ def faithful(world: World, way: Way, vectors: Numbers, own: Pixels) -> dict[str,
             painter = way.painter(world.taste if guidance else None, guidance=guidance)
             scenes = paint(painter, world.orders(vectors, "own", DRAWS), f"{way.name}, {label}")
         flat = scenes.reshape(count, *scenes.shape[2:])
-        seen = look(flat)
+        seen = features(flat)
         told["as shipped" if guidance is None else label] = asdict(distance(seen, halves[0])) | varied(flat, seen) | {
             "within_order": float(np.mean([spread(thumbnails(row)) for row in scenes]))
         }  # fmt: skip
@@ -291,32 +292,103 @@ def varied(scenes: Pixels, features: Numbers) -> dict[str, float]:
     return {"diversity": mean_distance(features), "thumbnails": spread(thumbnails(scenes))}
 
 
+@dataclass(frozen=True)
+class Exact:
+    """What looks are worth that are painted exactly: a fit of the law's numbers to ours, on scenes by the world's own law.
+
+    Attributes:
+        centre, spread, least, most: (F,) of our looks there. weights: (1 + 2 F, 6) of the law's five numbers and of standing out.
+    """
+
+    centre: Numbers
+    spread: Numbers
+    least: Numbers
+    most: Numbers
+    weights: Numbers
+
+    @classmethod
+    def fit(cls, world: World, scenes: int = 480) -> Exact:
+        pictures = held_out(world, scenes)
+        products = [world.products[one % len(world.products)] for one in range(scenes)]
+        ours = np.concatenate(
+            [scene_looks(one[None], product) for one, product in zip(pictures, products, strict=True)]
+        )
+        law = np.c_[look(pictures), standout(pictures, np.broadcast_to(BOX, (scenes, 4)))]
+        bare = cls(ours.mean(0), ours.std(0), ours.min(0), ours.max(0), np.zeros(0))
+        return replace(bare, weights=np.linalg.lstsq(bare._terms(ours), law, rcond=None)[0])
+
+    def _terms(self, looks: Numbers) -> Numbers:
+        z = (looks - self.centre) / self.spread
+        return np.c_[np.ones(len(z)), z, z**2]
+
+    def chances(self, world: World, looks: Numbers) -> Numbers:
+        """(U,) true chances of the users' looks (U, F), no further out than any logged scene is."""
+        law = self._terms(np.clip(looks, self.least, self.most)) @ self.weights
+        match = world.truth.topic_match(world.people, world.at, list(world.names))
+        return world.truth.law.click_chance(
+            world.truth.tastes(world.people), law[:, :5], match, 0, law[:, 5].clip(0, 1)
+        )
+
+    def drawn(self, world: World, painter: Painter, orders: list[list[Order]]) -> dict[str, Numbers]:
+        """True chances of the looks that a painter wishes for: of the first of each user, and of the best by the scorer."""
+        asked = [order.scene() for row in orders for order in row]
+        framed, masks = (
+            np.stack(part) for part in zip(*(frame_product(one.product, SIDE) for one in asked), strict=True)
+        )
+        looks = painter.looks(asked, framed, masks).reshape(len(orders), -1, len(self.centre))  # type: ignore[attr-defined]
+        seen = np.clip(looks, self.least, self.most).astype(np.float32)
+        liked = np.stack([world.taste.appeal(row[0].user[None], own)[0] for row, own in zip(orders, seen, strict=True)])  # type: ignore[index]
+        best = looks[np.arange(len(looks)), liked.argmax(axis=1)]
+        return {"one draw": self.chances(world, looks[:, 0]), f"best of {CANDIDATES}": self.chances(world, best)}
+
+
 def swept(world: World, way: Way, vectors: Numbers, weights: Sequence[float]) -> dict[str, Any]:
-    """What guidance buys and costs: share of the oracle's lift, own beats other, diversity; what is lost of it is beside the first weight."""
-    base, look, told = references(world), EfficientNetLite0(), {}
+    """What guidance buys and costs: share of the oracle's lift, own beats other, distance to held-out scenes, diversity.
+
+    What is lost of diversity is beside the first weight.
+    """
+    base, features, told, exact = references(world), EfficientNetLite0(), {}, Exact.fit(world)
     scorer, names, first = Scorer(world.taste, None), list(world.names), None
+    count = DRAWS * len(names)
+    known = features(held_out(world, 2 * count))
     print(
-        f"\n| guidance | lift, one draw | best of {CANDIDATES} | own beats other, one draw | best of {CANDIDATES} | diversity, features | thumbnails | of one order |"
-        "\n|---|---|---|---|---|---|---|---|"
+        f"\n| guidance | lift, one draw | best of {CANDIDATES} | painted exactly | best of {CANDIDATES} | own beats other, one draw | best of {CANDIDATES} |"
+        "\n|---|---|---|---|---|---|---|\n\n| guidance | Frechet | kernel x 1000 | precision | recall | diversity, features | thumbnails | of one order |"
+        f"\n|---|---|---|---|---|---|---|---|\n| halves | {fidelity(asdict(distance(known[::2], known[1::2])))} | | | |"
     )
     for weight in weights:
         painter, orders = way.painter(world.taste, guidance=weight), world.orders(vectors, "own")
         scenes = paint(painter, orders, f"guidance {weight:g}")
-        row: dict[str, Any] = varied(scenes[:, 0], look(scenes[:, 0]))
+        flat = scenes[:, :DRAWS].reshape(count, *scenes.shape[2:])
+        seen = features(flat)
+        row: dict[str, Any] = asdict(distance(seen, known[::2])) | varied(flat, seen)
         row["within_order"] = float(np.mean([spread(thumbnails(one)) for one in scenes]))
         for how, pictures in {"one draw": scenes[:, 0], f"best of {CANDIDATES}": kept(scorer, orders, scenes)}.items():
             won = wins(world, pictures)
             row[how] = lifts({how: world.chances(world.people, pictures, names)}, base)[how]
-            row[how] |= {"beats": float(won.mean()), "diversity": mean_distance(look(pictures))}
+            row[how] |= {"beats": float(won.mean()), "thumbnails": spread(thumbnails(pictures))}
+        row["exact"] = {
+            how: lifts({how: values}, base)[how]["lift"] for how, values in exact.drawn(world, painter, orders).items()
+        }
         first = first or row
         row["lost"] = {name: 1 - row[name] / first[name] for name in ("diversity", "thumbnails", "within_order")}
         told[f"{weight:g}"] = row
         one, best = row["one draw"], row[f"best of {CANDIDATES}"]
         print(
-            f"| {weight:g} | {one['lift']:.1%} | {best['lift']:.1%} | {one['beats']:.1%} | {best['beats']:.1%} | "
-            + " | ".join(f"{row[name]:.4f} ({-row['lost'][name]:+.1%})" for name in row["lost"]) + " |", flush=True
+            f"| {weight:g} | {one['lift']:.1%} | {best['lift']:.1%} | "
+            + " | ".join(f"{value:.1%}" for value in row["exact"].values()) + f" | {one['beats']:.1%} | {best['beats']:.1%} |\n"
+            f"| {weight:g} | {fidelity(row)} | " + " | ".join(f"{row[name]:.4f} ({-row['lost'][name]:+.1%})" for name in row["lost"]) + " |",
+            flush=True,
         )  # fmt: skip
     return told
+
+
+def fidelity(row: dict[str, float]) -> str:
+    """The cells of a `Distance`."""
+    return (
+        f"{row['frechet']:.2f} | {1000 * row['kernel']:.2f} +- {1000 * row['kernel_error']:.2f} | "
+        f"{row['precision']:.1%} | {row['recall']:.1%}"
+    )
 
 
 def show(name: str, found: dict[str, Any]) -> None:
@@ -338,10 +410,7 @@ def show(name: str, found: dict[str, Any]) -> None:
     print("\n| pictures | Frechet | kernel x 1000 | precision | recall | diversity |\n|---|---|---|---|---|---|")
     for label in ("halves", "as logged, guidance 0", "guidance 1", "as shipped"):
         row = told[label]
-        print(
-            f"| {label} | {row['frechet']:.2f} | {1000 * row['kernel']:.2f} +- {1000 * row['kernel_error']:.2f} | {row['precision']:.1%} | "
-            f"{row['recall']:.1%} | {row['diversity']:.2f} |"
-        )
+        print(f"| {label} | {fidelity(row)} | {row['diversity']:.2f} |")
     print(f"\ndiversity lost to guidance: features {told['diversity_drop']:.1%}, thumbnails {told['thumbnails_drop']:.1%}, "
           f"of one order {told['within_order_drop']:.1%}", flush=True)  # fmt: skip
 

@@ -70,6 +70,33 @@ median, lowest, share under the limit). Under `audience_distance` and `user_dist
 
 The limits of 20 come from runs as shipped on three planted worlds (simulated): of 3,431 slates of four pictures the median was 40, one in a
 hundred was under 27, and one was under 20; of 36 cohorts with two pictures and more the lowest was 22.
+
+## How well the gate tells
+
+`python -m benchmarks.check_quality`: defects of every kind, planted at a strength drawn at random into pictures of the simulated sample, in all eleven
+sizes, and as many sound pictures, each with an innocent word that looks like a rude one and a sibling that it might repeat; 400 of each, headlines read
+back with `adloom[ocr]`, seed 2. For diversity, 40 slates of users and 40 sets for audiences, drawn as a run draws them, and as many that stand on one scene.
+The bar is 0.858, what a published inspector of generated ad pictures reaches on its own pictures: a bar and not a peer.
+
+| defect | planted | found | false alarms | precision | recall | F1 |
+|---|---|---|---|---|---|---|
+| `blank_or_flat` | 40 | 30 | 0 | 1.00 | 0.75 | 0.86 |
+| `near_duplicate` | 80 | 68 | 0 | 1.00 | 0.85 | 0.92 |
+| `product_altered` | 40 | 38 | 0 | 1.00 | 0.95 | 0.97 |
+| `text_illegible` | 40 | 40 | 0 | 1.00 | 1.00 | 1.00 |
+| `low_contrast` | 40 | 40 | 0 | 1.00 | 1.00 | 1.00 |
+| `text_overflow` | 40 | 40 | 0 | 1.00 | 1.00 | 1.00 |
+| `profanity` | 40 | 37 | 0 | 1.00 | 0.93 | 0.96 |
+| `off_brand` | 40 | 40 | 0 | 1.00 | 1.00 | 1.00 |
+| `forbidden_colour` | 40 | 40 | 6 | 0.87 | 1.00 | 0.93 |
+| low diversity, users | 40 | 40 | 0 | 1.00 | 1.00 | 1.00 |
+| low diversity, audiences | 40 | 40 | 0 | 1.00 | 1.00 | 1.00 |
+| any of those on one picture | 400 | 374 | 6 | 0.98 | 0.94 | 0.96 |
+
+The limit of `blank_or_flat` was 1.5 levels then and is 3 now: the missed ones kept 3 to 6 % of their scene's contrast, and of 300 creatives of
+three sample runs the calmest varies by 15. What is missed of repeats is mostly in flat sizes, where type is most of the picture. Sound pictures that fail
+for a forbidden colour do hold it, by chance. Sets that vary too little keep up to 35 % of what sets their scenes apart; sets that are
+less alike than that were not tried. Indecent pictures are not among them: none is at hand.
 """
 
 
