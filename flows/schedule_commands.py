@@ -9,9 +9,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from contracts.settings import load_settings, with_renders
-from flows.console import Config, Models, app, out
+from flows.console import Cluster, Config, Models, app, out
 from flows.job import MODELS, RUNS, SHIPPED
 from flows.reach_prefect import named_server, quieten_prefect, reachable_server
+from flows.spread_work import check_cluster
 from sources.inventory import locate
 
 
@@ -25,6 +26,7 @@ def schedule(
     out_dir: Annotated[Path, Parameter(name="--out", help="Where runs go.")] = RUNS,
     models: Models = MODELS,
     renders: Annotated[int | None, Parameter(help="Personal pictures at most; overrides the settings.")] = None,
+    cluster: Cluster = "",
     name: Annotated[str, Parameter(help="Of the deployment; one for each data folder.")] = "nightly",
 ) -> None:
     """Run the batch on a schedule, until Ctrl-C; a night that is due while another runs waits for its end.
@@ -38,6 +40,7 @@ def schedule(
     data: The data folder, read as it is when a night begins; the shipped sample when left out.
     """
     with_renders(load_settings(config), renders)
+    check_cluster(cluster)
     locate(data or SHIPPED)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     quieten_prefect(out_dir)
@@ -51,6 +54,7 @@ def schedule(
         "out": str(out_dir.resolve()),
         "models": str(models.resolve()),
         "renders": renders,
+        "cluster": cluster,
     }
     with reachable_server(out_dir) as url:
         out.print(f"Schedule  adloom/{name}: {cron} {timezone}  (Ctrl-C stops it)")

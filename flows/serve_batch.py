@@ -39,6 +39,7 @@ def night(
     models: str = "data/models",
     renders: int | None = None,
     last: str = STAGES[-1].name,
+    cluster: str = "",
 ) -> State[None]:
     """The batch on a data folder as it is when the run starts; stages that are up to date are skipped.
 
@@ -48,6 +49,7 @@ def night(
         out: where runs go. models: where learned models are.
         renders: personal pictures at most; None: as the settings say.
         last: stage to stop after; another deployment with the same folders goes on from there.
+        cluster: what `adloom run --cluster` takes.
     """
     logger = get_run_logger()
 
@@ -58,7 +60,7 @@ def night(
 
     try:
         settings = with_renders(load_settings(Path(config) if config else None), renders)
-        job = Job(Path(data), settings, Path(out), Path(models))
+        job = Job(Path(data), settings, Path(out), Path(models), cluster)
         with get_client(sync_client=True) as client:
             client.update_flow_run(flow_run.id, name=job.run_id)
         results = run_batch(job, tell, last=last)

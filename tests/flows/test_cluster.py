@@ -169,6 +169,9 @@ def test_what_names_no_cluster_is_one_line(capsys: pytest.CaptureFixture[str], t
     for wrong in ("locale", "local:0", "10.0.0.1:8786"):
         with pytest.raises(SettingsError, match=r"is no cluster\. Give local"):
             check_cluster(wrong)
+    for words in (["run"], ["schedule", "--cron", "0 3 * * *"]):
+        assert execute([*words, "--out", str(tmp_path / "runs"), "--cluster", "locale"]) == 2
+        assert "--cluster locale: is no cluster" in capsys.readouterr().err
     assert [check_cluster(one) > 0 for one in ("", "local", "local:3", "tcp://host:8786")] == [False, True, True, False]
 
 
