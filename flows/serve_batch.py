@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, State
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import FailedRun
 from prefect.runner import Runner
 from prefect.runtime import flow_run
 from prefect.schedules import Cron, Schedule
@@ -65,10 +67,16 @@ def night(
             client.update_flow_run(flow_run.id, name=job.run_id)
         results = run_batch(job, tell, last=last)
     except AdloomError as error:
+        logging.getLogger("prefect.flow_runs").addFilter(is_news)
         return Failed(message=str(error))
     if all(result.skipped for result in results):
         leave_artifacts(job, [result.name for result in results])
     return Completed(message=str(job.run))
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of the flow run's log is more than Prefect's traceback of a night that failed with a message, told before."""
+    return not (record.exc_info and isinstance(record.exc_info[1], FailedRun))
 
 
 def nightly_schedule(cron: str, timezone: str) -> Schedule:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import logging
 import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import signature
@@ -29,8 +31,12 @@ from tests.own_postgresql import free_port, own_postgresql
 
 
 def ask(url: str, path: str, **body: object) -> Any:
-    """Asks the server's API."""
-    answer = CLIENT.post(f"{url}/{path}", json=body)
+    """Asks the server's API, again where its database is busy, as Prefect's client does."""
+    for _ in range(30):
+        answer = CLIENT.post(f"{url}/{path}", json=body)
+        if answer.status_code != 503:
+            break
+        time.sleep(1)
     answer.raise_for_status()
     return answer.json()
 
@@ -147,6 +153,20 @@ def test_the_deployments_fit_the_flow_and_never_overlap() -> None:
         limit, strategy = one["concurrency_limit"]["limit"], one["concurrency_limit"]["collision_strategy"]
         assert (limit, strategy) == (ONE_AT_A_TIME.limit, ONE_AT_A_TIME.collision_strategy.value)
     assert told["deployments"][-1]["parameters"]["last"] == STAGES[-1].name
+
+
+def test_a_night_that_failed_with_a_message_is_told_without_a_traceback_and_others_with_theirs() -> None:
+    from prefect.exceptions import FailedRun
+
+    from flows.serve_batch import is_news
+
+    def record(fault: Exception | None) -> logging.LogRecord:
+        told = (type(fault), fault, None) if fault else None
+        return logging.LogRecord("prefect.flow_runs", logging.ERROR, "x", 1, "ended", (), told)  # type: ignore[arg-type]
+
+    assert not is_news(record(FailedRun("gone: is no folder")))
+    assert is_news(record(ValueError("a fault of ours")))
+    assert is_news(record(None))
 
 
 def check_two_nights(url: str, deployment: str, job: Job) -> None:
