@@ -156,6 +156,30 @@ def test_parts_become_folders_in_their_order_and_finished_ones_are_kept(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
 
 
+def name_worker(folder: Path) -> None:
+    import distributed
+
+    (folder / "name").write_text(str(distributed.get_worker().name))
+
+
+def test_pictures_go_to_workers_that_say_they_have_a_gpu(tmp_path: Path) -> None:
+    import distributed
+
+    told = {"plain": {}, "quick": {"GPU": 1}}
+    workers = {
+        name: {"cls": distributed.Worker, "options": {"nthreads": 1, "resources": has, "dashboard": False}}
+        for name, has in told.items()
+    }
+    scheduler = {"cls": distributed.Scheduler, "options": {"protocol": "inproc://", "dashboard": False}}
+    with (
+        distributed.SpecCluster(workers=workers, scheduler=scheduler) as cluster,
+        workers_of(cluster.scheduler_address) as two,
+    ):
+        parts = {str(number): () for number in range(6)}
+        found = list(two.spread(name_worker, parts, tmp_path, gpu=True))
+    assert {(path / "name").read_text() for path in found} == {"quick"}
+
+
 def test_a_worker_with_another_library_is_refused(
     tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
