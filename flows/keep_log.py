@@ -70,3 +70,4 @@ def is_open() -> bool:
 def close_log() -> None:
     """Ends what `open_log` began."""
     log.handlers, log.propagate = [], True
+    log.setLevel(logging.NOTSET)

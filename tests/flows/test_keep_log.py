@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -67,6 +68,8 @@ def test_how_much_is_told_can_be_set(
     open_log()
     log.warning("not told")
     assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == ["begins"]
+    close_log()
+    assert log.isEnabledFor(logging.WARNING), "what was set ends with the log"
 
 
 def test_prefects_loggers_speak_through_the_same_handler_once() -> None:
