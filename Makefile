@@ -38,8 +38,8 @@ $(BIN)/uv: | python-is-new-enough
 	@$(LOCKED) -r requirements/lock.txt
 	@$(INSTALL) --quiet -r requirements/torch.txt
 	@$(INSTALL) --quiet --no-deps --editable .
-	@echo "[set-up] compiling the loops that replay logs (half a minute)"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m flows.compile_loops
+	@echo "[set-up] compiling the loops that replay logs, laying the tables of Prefect's server (a minute)"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m flows.set_up
 	@touch $@
 
 .venv/.installed-dev: requirements/lock-dev.txt .venv/.installed

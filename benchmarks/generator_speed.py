@@ -97,12 +97,12 @@ def limits(network: SceneNetwork, rows: int, device: str) -> dict[str, Any]:
     ground = torch.zeros(rows, network.latent + 1 + CHANNELS, network.side, network.side, device=device)
     condition = Condition(torch.zeros(rows, 6), None).to(device)
 
-    def evaluate() -> None:
-        with torch.no_grad():  # in inference mode, operations cannot be counted
+    def evaluate(mode: Callable[[], Any] = torch.inference_mode) -> None:
+        with mode():
             network(state, torch.full((rows,), 0.5, device=device), ground, condition)
 
     with FlopCounterMode(display=False) as counted:
-        evaluate()
+        evaluate(torch.enable_grad)  # its hooks ask for gradients
     evaluate()
     seconds = float(np.median([timed(evaluate, device)[0] for _ in range(10)]))
     most = ceiling(device)
