@@ -140,7 +140,7 @@ def _line(step: Step, cost: Cost | None, size: float, day: Day) -> Line:
         how = "measured"
     else:
         law = "assumed proportional" if cost.exponent is None else f"exponent {cost.exponent:.2f}"
-        how = f"extrapolated {size / cost.size:,.3g} times, {law}"
+        how = f"extrapolated {_short(size / cost.size)} times, {law}"
     return Line(step.name, step.unit, size, spent, machines, spent * day.price, how)
 
 
@@ -222,7 +222,7 @@ def tables(costs: Mapping[str, Cost], day: Day) -> str:
         peak = "" if cost.peak_gib is None else f"{cost.peak_gib:.1f} GiB"
         power = "not measured" if cost.exponent is None else f"{cost.exponent:.2f}"
         size = f"{cost.size:,.0f} {cost.unit}"
-        lines.append(f"| {step.name} | {portion:.3g} a {step.told} | {size} | {peak} | {power} | `{cost.by}` |\n")
+        lines.append(f"| {step.name} | {_short(portion)} a {step.told} | {size} | {peak} | {power} | `{cost.by}` |\n")
     asked = (
         f"\n{day.users:,.0f} users, {day.events:,.0f} events a day of which {day.kept_days:.0f} days are kept, {day.candidates:.0f} "
         f"concepts scored per user,\n{day.renders:,.0f} renders, a night of {day.hours:g} hours, {day.price:.2f} for an hour of a machine "
@@ -237,7 +237,9 @@ def _row(line: Line) -> str:
     size = f"{line.size:,.0f} {line.unit}"
     if line.machine_hours is None or line.money is None:
         return f"| {line.step} | {size} | | | | {line.how} |\n"
-    return f"| {line.step} | {size} | {line.machine_hours:.3g} | {line.machines} | {line.money:.2f} | {line.how} |\n"
+    return (
+        f"| {line.step} | {size} | {_short(line.machine_hours)} | {line.machines} | {line.money:.2f} | {line.how} |\n"
+    )
 
 
 def with_tables(page: str, text: str) -> str:
@@ -245,6 +247,11 @@ def with_tables(page: str, text: str) -> str:
     before, rest = page.split(MARKS[0])
     after = rest.split(MARKS[1], 1)[1]
     return f"{before}{MARKS[0]}\n\n{text}\n{MARKS[1]}{after}"
+
+
+def _short(value: float) -> str:
+    """Three digits, or the whole number where that is longer."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def main() -> None:
