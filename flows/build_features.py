@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,77 +14,127 @@ import polars as pl
 from contracts.settings import FeatureSettings
 from contracts.store import write_json
 from contracts.tables import Embeddings, Interests
-from features.embeddings import embeddings, embeddings_at
+from features.embeddings import embeddings
 from features.history_lengths import history_lengths
 from features.interests import interests
 from features.space import Space
-from features.table import ranking_table
 from flows.find_candidates import Finder, spaced
 from flows.job import Job, Stage
 from flows.measure_drift import drift_of
+from flows.part_users import PART_EVENTS, by_user, files_of, read_parts, whole_users, write_parts
 from flows.refit_space import choose_space, welcomed
-from flows.score_day import LARGE_DAY
+from flows.score_day import LARGE_DAY, PART_PAIRS, Day
 from ranking.propensities import estimable
 from ranking.split import boundaries
 
 ESTIMATED_PAIRS = 2_000_000
 """Candidates of held-out slates beyond which missing propensities are not estimated."""
+EVENTS = "events.parquet"
+"""Of the sources stage, and the same by user."""
 RECALL_USERS = 200
 """Of so many users the ranker scores all concepts, to see what retrieval has left out."""
 
 
 def work(job: Job, folder: Path) -> None:
-    """Writes space/, interests, embeddings, concept_vectors, logged, replay, daily, drift.json and facts.json.
+    """Writes space/, events (by user), interests, embeddings, concept_vectors, logged, replay, daily, drift.json and
+    facts.json.
 
-    The log and its replay are seen by the places that new items had before the test period; today by those of now.
+    The log and its replay are seen by the places that new items had before the test period; today by those of now. Users
+    are gone through part by part, so that memory holds the log and some users' share of all else.
     """
-    events, concepts, impressions = (
-        pl.read_parquet(job.run / "sources" / f"{name}.parquet") for name in ("events", "concepts", "impressions")
+    concepts, impressions = (
+        pl.read_parquet(job.run / "sources" / f"{name}.parquet") for name in ("concepts", "impressions")
     )
     settings = job.settings.features
     test_from = boundaries(impressions, job.settings.ranking).test_from
+    write_parts(folder / EVENTS, by_user(pl.scan_parquet(job.run / "sources" / EVENTS), PART_EVENTS))
+    events = pl.scan_parquet(files_of(folder / EVENTS))
     past = events.filter(pl.col("at") < test_from)
     space, origin = choose_space(job.models, events, past, concepts, settings, made_by=job.run_id)
     space.save(folder / "space")
     before, now = (welcomed(space, log, concepts, settings) for log in (past, events))
     as_of = last_moment(events, impressions) + dt.timedelta(microseconds=1)
-    Interests.validate(interests(events, as_of=as_of, **browsing_settings(settings))).write_parquet(
-        folder / "interests.parquet"
+    write_parts(
+        folder / "interests.parquet",
+        (
+            Interests.validate(interests(part, as_of=as_of, **browsing_settings(settings)))
+            for part in read_parts(folder / EVENTS)
+        ),
     )
-    today = embeddings(events, now, as_of=as_of, **browsing_settings(settings))
-    Embeddings.validate(today).write_parquet(folder / "embeddings.parquet")
+    today = pl.concat(
+        Embeddings.validate(embeddings(part, now, as_of=as_of, **browsing_settings(settings)))
+        for part in read_parts(folder / EVENTS)
+    )
+    today.write_parquet(folder / "embeddings.parquet")
     before_vectors, concept_vectors = (vector_table(one, concepts) for one in (before, now))
     concept_vectors.write_parquet(folder / "concept_vectors.parquet")
 
-    known: dict[str, Any] = {
-        "events": pl.scan_parquet(job.run / "sources" / "events.parquet"),
-        "impressions": impressions,
-        "concepts": concepts,
-        "settings": settings,
-    }
-    experience = history_lengths(events, impressions, delay_seconds=settings.delay_seconds)
-    logged = impressions.with_columns(history_events=experience)
-    ranking_table(logged, space=before, **known).write_parquet(folder / "logged.parquet")
+    days = [
+        Day.of(events, impressions, concepts, place, placed, job.settings)
+        for place, placed in ((before, before_vectors), (now, concept_vectors))
+    ]
+    logged = impressions.with_columns(history_events=known_events(folder / EVENTS, impressions, settings))
+    days[0].table(logged).write_parquet(folder / "logged.parquet")
+    del logged
     finder = Finder.of(events, impressions, concepts, before_vectors, test_from, job.settings)
     moments = today.select("user_id", at=pl.lit(as_of, dtype=pl.Datetime("us", "UTC")))
-    daily = finder.shortlist(moments, np.array(today["vector"].to_list(), dtype=np.float32))
-    large = len(daily) > LARGE_DAY
-    (daily if large else ranking_table(daily, space=now, **known)).write_parquet(folder / "daily.parquet")
+    pairs = write_candidates(folder / "daily.parquet", finder, days[1], moments)
     tested = impressions.filter(pl.col("at") >= test_from)
-    slates = tested.select("user_id", "at").unique(maintain_order=True)
+    slates = tested.select("user_id", "at").unique().sort("user_id", "at")
     if can_be_replayed(tested, len(slates) * min(job.settings.ranking.candidates, len(concepts))):
-        replay = finder.shortlist(slates, embeddings_at(events, before, slates, **browsing_settings(settings)))
-        ranking_table(replay, space=before, **known).write_parquet(folder / "replay.parquet")
+        write_candidates(folder / "replay.parquet", finder, days[0], slates)
     clicks = None
     if finder.cuts:
         some = spaced(moments, RECALL_USERS)
         whole = finder.retrieval.everything(some)
-        kept = daily.select("user_id", "concept_id", kept=pl.lit(True))
+        files = files_of(folder / "daily.parquet")
+        kept = pl.scan_parquet(files).join(some.lazy(), on="user_id", how="semi").collect()
+        kept = kept.select("user_id", "concept_id", kept=pl.lit(True))
         whole = whole.join(kept, on=["user_id", "concept_id"], how="left").with_columns(pl.col("kept").fill_null(False))
-        ranking_table(whole, space=now, **known).write_parquet(folder / "whole.parquet")
+        days[1].table(whole).write_parquet(folder / "whole.parquet")
         clicks = finder.clicks_kept(tested, before)
-    write_json(folder / "drift.json", drift_of(now, events, settings))
-    write_json(folder / "facts.json", facts(space, origin, as_of, test_from, today, daily, finder, clicks))
+    del days
+    told = facts(space, origin, as_of, test_from, len(today), pairs, finder, clicks)
+    del finder
+    write_json(folder / "drift.json", drift_of(now, events.collect(), settings))
+    write_json(folder / "facts.json", told)
+
+
+def write_candidates(path: Path, finder: Finder, day: Day, moments: pl.DataFrame) -> int:
+    """Writes the candidates of moments, with their features where they are few; their number.
+
+    Args:
+        path: of the table: user_id, at, concept_id (sorted) and the features; of more than LARGE_DAY pairs without
+            these, in parts of whole users.
+        finder: of candidates.
+        day: what features and embeddings are made of.
+        moments: user_id, at; sorted, distinct.
+    """
+    coming = (
+        finder.shortlist(some, day.vectors(some))
+        for some in whole_users(moments, PART_PAIRS // min(finder.width, PART_PAIRS))
+    )
+    held = [finder.shortlist(moments.clear(), np.zeros((0, 1), dtype=np.float32))]
+    rows = 0
+    for part in coming:
+        held.append(part)
+        rows += len(part)
+        if rows > LARGE_DAY:
+            return write_parts(path, chain(held[1:], coming))
+    day.table(pl.concat(held)).write_parquet(path)
+    return rows
+
+
+def known_events(events: Path, moments: pl.DataFrame, settings: FeatureSettings) -> pl.Series:
+    """How many events of the user were known at each moment, (N,), see `features.history_lengths`."""
+    asked = moments.select("user_id", "at").with_row_index("row").sort("user_id", maintain_order=True)
+    found = np.zeros(len(asked), dtype=np.int64)
+    for part in read_parts(events):
+        users = asked["user_id"]
+        first, last = users.search_sorted(part["user_id"][0], "left"), users.search_sorted(part["user_id"][-1], "right")
+        some = asked[int(first) : int(last)]
+        found[some["row"].to_numpy()] = history_lengths(part, some, delay_seconds=settings.delay_seconds)
+    return pl.Series(found)
 
 
 def vector_table(space: Space, concepts: pl.DataFrame) -> pl.DataFrame:
@@ -92,9 +143,10 @@ def vector_table(space: Space, concepts: pl.DataFrame) -> pl.DataFrame:
     return concepts.select("concept_id").with_columns(vector=vectors)
 
 
-def last_moment(*tables: pl.DataFrame) -> dt.datetime:
+def last_moment(*tables: pl.DataFrame | pl.LazyFrame) -> dt.datetime:
     """The latest `at` of the tables, of which at least one has a row."""
-    return max(at for at in (table["at"].max() for table in tables) if isinstance(at, dt.datetime))
+    found = (table.lazy().select(pl.col("at").max()).collect().item() for table in tables)
+    return max(at for at in found if isinstance(at, dt.datetime))
 
 
 def browsing_settings(settings: FeatureSettings) -> dict[str, Any]:
@@ -120,8 +172,8 @@ def facts(
     origin: str,
     as_of: dt.datetime,
     test_from: dt.datetime,
-    today: pl.DataFrame,
-    daily: pl.DataFrame,
+    users: int,
+    pairs: int,
     finder: Finder,
     clicks: dict[str, Any] | None,
 ) -> dict[str, Any]:
@@ -132,8 +184,8 @@ def facts(
         "dimensions": space.dimensions,
         "as_of": as_of.isoformat(),
         "test_from": test_from.isoformat(),
-        "users": len(today),
-        "pairs": len(daily),
+        "users": users,
+        "pairs": pairs,
         "concepts": len(finder.retrieval.vectors),
         "clicks_kept": clicks,
     }

@@ -19,6 +19,7 @@ from features.glossary import features_of
 from flows.gather_verdicts import counting
 from flows.job import Job, database_of
 from flows.open_reviews import open_log
+from flows.part_users import files_of
 
 PROFILE = "profile.json"
 """In the evaluation of a run: how its numbers are distributed, for the run after it."""
@@ -132,8 +133,10 @@ def _profile(told: dict[str, Any]) -> Profile:
 def _features(job: Job) -> pl.DataFrame:
     """Today's rows of the ranker; of a large day, which is not kept, the last ones of the log."""
     wanted = [one.name for one in features_of(job.settings.features) if one.name not in job.settings.drift.ignore]
-    daily = pl.read_parquet(job.run / "features" / "daily.parquet")
-    if not set(wanted) <= set(daily.columns):
+    table = job.run / "features" / "daily.parquet"
+    if set(wanted) <= set(pl.read_parquet_schema(files_of(table)[0])):
+        daily = pl.read_parquet(table)
+    else:
         logged = pl.read_parquet(job.run / "features" / "logged.parquet").sort("at")
         daily = logged.tail(max(len(logged) // 5, 1))
     return daily.select("user_id", "concept_id", *(name for name in wanted if name in daily.columns))

@@ -23,6 +23,7 @@ from flows.judge_pictures import judge_pictures
 from flows.measure_truth import logged_value, oracle_of, target_value, true_worth
 from flows.model_slates import modelled, rewarded
 from flows.probe_topics import probe_topics
+from flows.score_day import Day
 from flows.show_pictures import picture_rows
 from flows.sum_up_round import rounds_of
 from flows.value_pictures import as_columns, picture_values
@@ -252,7 +253,10 @@ def evaluate_slates(job: Job, slates: pl.DataFrame) -> dict[str, Any]:
     answers = logged_policy(log, fixed, concepts, policy=Policy(in_order)).select("impression_id", "target_propensity")
     log = log.join(answers, on="impression_id", how="left", maintain_order="left")
     names = [feature.name for feature in features_of(job.settings.features)]
-    log = rewarded(log, slates, job.run, names, seed=job.settings.seed)
+    before = dt.datetime.fromisoformat(json.loads((job.run / "features" / "facts.json").read_text())["test_from"])
+    log = rewarded(
+        log, slates, job.run, names, seed=job.settings.seed, made=lambda pairs: Day.read(job, before=before).rows(pairs)
+    )
     return build_report(
         ReportData(
             name=job.data.resolve().name,

@@ -10,6 +10,7 @@ import polars as pl
 from contracts.errors import DataError
 from features.words import in_words
 from flows.job import Job
+from flows.part_users import files_of
 from flows.score_day import Day
 from ranking.explanations import reasons
 from ranking.ranker import Ranker
@@ -60,7 +61,11 @@ def explain(job: Job, user_id: str, concept_id: str) -> ScoreExplained:
     if job.store.manifest("ranking") is None:
         raise DataError("its batch has not run", where=str(job.data), fix=f"Run first: adloom run {job.data}")
     pseudonym = user_id if job.pseudonyms is None else job.pseudonyms.of(user_id)
-    daily = pl.scan_parquet(job.run / "features" / "daily.parquet").filter(pl.col("user_id") == pseudonym).collect()
+    daily = (
+        pl.scan_parquet(files_of(job.run / "features" / "daily.parquet"))
+        .filter(pl.col("user_id") == pseudonym)
+        .collect()
+    )
     ranker = Ranker.load(job.run / "ranking" / "ranker")
     if len(daily) and not set(ranker.features) <= set(daily.columns):
         daily = Day.read(job).rows(daily)  # of a large day only the candidates are kept

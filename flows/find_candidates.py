@@ -35,13 +35,13 @@ class Finder:
 
     retrieval: Retrieval
     browsed: Browsed | None
-    events: pl.DataFrame
+    events: pl.DataFrame | pl.LazyFrame
     settings: Settings
 
     @classmethod
     def of(
         cls,
-        events: pl.DataFrame,
+        events: pl.DataFrame | pl.LazyFrame,
         impressions: pl.DataFrame,
         concepts: pl.DataFrame,
         placed: pl.DataFrame,
@@ -59,9 +59,10 @@ class Finder:
         browsed, strength = None, None
         if len(eligibility.concepts) > ranking.candidates and ranking.covisit_share:
             clicks = learned.filter("clicked").select("user_id", "at", "concept_id")
-            items = events.filter(past).select("user_id", "at", concept_id="item_id")
-            visits = pl.concat([clicks, items.join(concepts.select("concept_id"), on="concept_id", how="semi")])
-            browsed = Browsed.of(events)
+            items = events.lazy().filter(past).select("user_id", "at", concept_id="item_id")
+            items = items.join(concepts.lazy().select("concept_id"), on="concept_id", how="semi", maintain_order="left")
+            visits = pl.concat([clicks, items.collect()])
+            browsed = Browsed.of(events.lazy().select("user_id", "at", "item_id").collect())
             strength = leads(browsed, visits, eligibility.concepts, delay_seconds=delay)
         rates = popularity(learned, concepts).select("concept_id", "click_rate")
         return cls(Retrieval.of(eligibility, placed, rates, strength, ranking), browsed, events, settings)
@@ -70,6 +71,11 @@ class Finder:
     def cuts(self) -> bool:
         """Whether there are more concepts than candidates, so that some are left out."""
         return len(self.retrieval.vectors) > self.settings.ranking.candidates
+
+    @property
+    def width(self) -> int:
+        """Candidates of a moment at most, and at least 1."""
+        return max(1, min(len(self.retrieval.vectors), self.settings.ranking.candidates))
 
     def shortlist(self, moments: pl.DataFrame, vectors: npt.NDArray[np.floating]) -> pl.DataFrame:
         """user_id, at, concept_id of the moments' candidates; `vectors` are the users' embeddings then."""
@@ -84,8 +90,9 @@ class Finder:
         clicked = clicked.select("user_id", "at", "concept_id")
         clicked = clicked.filter(pl.Series(self.retrieval.eligibility.allows(clicked), dtype=pl.Boolean))
         moments = clicked.select("user_id", "at").unique(maintain_order=True)
+        theirs = self.events.lazy().join(moments.lazy(), on="user_id", how="semi", maintain_order="left")
         vectors = embeddings_at(
-            self.events,
+            theirs.collect(),
             space,
             moments,
             half_life_days=features.half_life_days,

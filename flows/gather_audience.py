@@ -11,12 +11,15 @@ import polars as pl
 
 from contracts.tables import EVERYONE
 from flows.job import Job
+from flows.part_users import read_parts
 from generators.taste.cohorts import group_users, rank_renders
 from generators.taste.taste import Taste
+from ranking.frames import vectors_of
 
 Floats = npt.NDArray[np.float32]
 WORDS = 3
 """Interests named per cohort."""
+_PAIR = ["user_id", "concept_id"]
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,18 @@ def gather(job: Job, concepts: pl.DataFrame, slates: pl.DataFrame, taste: Taste 
     embedded = pl.read_parquet(job.run / "features" / "embeddings.parquet").join(
         slates.select("user_id").unique(), on="user_id", how="semi"
     )
-    vectors = np.array(embedded["vector"].to_list(), dtype=np.float32)
+    vectors = vectors_of(embedded["vector"])
     settings = job.settings.generators
     leanings = taste.leanings(vectors) if taste is not None else vectors
     cohort = group_users(
         leanings, most=settings.max_cohorts, least_users=settings.min_cohort_users, seed=job.settings.seed
     )
     users = embedded.select("user_id").with_row_index("index").with_columns(cohort=pl.Series(cohort))
-    scores = pl.read_parquet(job.run / "ranking" / "scores.parquet").select("user_id", "concept_id", "click_chance")
+    personal = slates.filter(pl.col("user_id") != EVERYONE)
+    chances = (part.select(*_PAIR, "click_chance") for part in read_parts(job.run / "ranking" / "scores.parquet"))
+    scores = pl.concat([part.join(personal, on=_PAIR, how="semi") for part in chances])
     rows = (
-        slates.filter(pl.col("user_id") != EVERYONE)
-        .join(scores, on=["user_id", "concept_id"], maintain_order="left")
+        personal.join(scores, on=_PAIR, maintain_order="left")
         .join(users, on="user_id", maintain_order="left")
         .join(concepts.select("concept_id").with_row_index("concept"), on="concept_id", maintain_order="left")
         .drop_nulls("concept")

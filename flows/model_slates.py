@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ from scipy.special import expit
 
 from contracts.errors import ModelError
 from contracts.seeds import stream
-from ranking.frames import Floats, matrix
+from flows.part_users import files_of
+from ranking.frames import Floats, matrix, vectors_of
 from ranking.policy import Policy
 from ranking.ranker import Ranker
 from ranking.reward_model import cross_fit
@@ -72,7 +73,7 @@ def marginal_ratios(log: pl.DataFrame, known: Floats, vectors: pl.DataFrame, see
         return None
     ratio = (log["target_propensity"] / log["propensity"]).to_numpy()
     placed = log.select("concept_id").join(vectors, on="concept_id", how="left", maintain_order="left")["vector"]
-    features = np.column_stack([known, np.array(placed.to_list(), dtype=np.float64), log["slot"].to_numpy()])
+    features = np.column_stack([known, vectors_of(placed).astype(np.float64), log["slot"].to_numpy()])
     users = log["user_id"].rank("dense").to_numpy().astype(np.int64)
     try:
         model = cross_fit(features, ratio, users, objective="regression", seed=seed)
@@ -81,7 +82,15 @@ def marginal_ratios(log: pl.DataFrame, known: Floats, vectors: pl.DataFrame, see
     return pl.Series(np.maximum(model.predict(features, users), 0.0))
 
 
-def rewarded(log: pl.DataFrame, slates: pl.DataFrame, run: Path, features: Sequence[str], *, seed: int) -> pl.DataFrame:
+def rewarded(
+    log: pl.DataFrame,
+    slates: pl.DataFrame,
+    run: Path,
+    features: Sequence[str],
+    *,
+    seed: int,
+    made: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+) -> pl.DataFrame:
     """The log with predicted_chance and expected_chance for a policy that shows exactly the given slates, in order.
 
     A click model is cross-fitted by user on the log itself. After the logged earlier slots the policy shows the first of its
@@ -93,6 +102,7 @@ def rewarded(log: pl.DataFrame, slates: pl.DataFrame, run: Path, features: Seque
         slates: user_id, position, concept_id.
         features: names of the ranking features.
         seed: of the run.
+        made: adds the features to pairs (user_id, at, concept_id; sorted), for a replay that was too large to keep them.
     """
     prepared = run / "features" / "replay.parquet"
     if not prepared.exists():
@@ -113,8 +123,14 @@ def rewarded(log: pl.DataFrame, slates: pl.DataFrame, run: Path, features: Seque
         .filter(pl.col("stood").is_null() | (pl.col("stood") >= pl.col("slot")))
         .sort("impression_id", "position")
         .unique("impression_id", keep="first", maintain_order=True)
-        .join(pl.read_parquet(prepared), on=[*_SLATE, "concept_id"], how="left", maintain_order="left")
     )
+    pair = [*_SLATE, "concept_id"]
+    asked = next_ones.select(pair).unique().sort(pair)
+    offered = pl.scan_parquet(files_of(prepared))
+    candidates = offered.join(asked.lazy(), on=pair, how="semi", maintain_order="left").collect()
+    if made is not None and not set(features) <= set(candidates.columns):
+        candidates = made(candidates)
+    next_ones = next_ones.join(candidates, on=pair, how="left", maintain_order="left")
     expected = next_ones.select("impression_id").with_columns(
         expected_chance=pl.Series(model.predict(matrix(next_ones, columns), next_ones["user"].to_numpy()))
     )

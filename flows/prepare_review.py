@@ -12,6 +12,7 @@ from contracts.errors import AdloomError
 from contracts.store import RunStore, StageKey
 from contracts.tables import GENERAL_COHORT
 from features.words import in_words
+from flows.score_day import is_large
 from ranking.ranker import Ranker
 
 STAGE = "review"
@@ -64,9 +65,10 @@ def reasons(run: Path, creatives: pl.DataFrame, concepts: pl.DataFrame) -> pl.Da
     """
     schema = {"cohort": pl.Int32, "concept_id": pl.String, "words": pl.String, "adds": pl.Float64}
     ranker = Ranker.load(run / "ranking" / "ranker")
-    daily = pl.read_parquet(run / "features" / "daily.parquet")
-    if not set(ranker.features) <= set(daily.columns):  # of a large day only the candidates are kept
+    table = run / "features" / "daily.parquet"
+    if is_large(table, ranker):  # only the candidates are kept
         return pl.DataFrame(schema=schema)
+    daily = pl.read_parquet(table)
     members = pl.read_parquet(run / "generators" / "cohorts.parquet")
     about = {row["concept_id"]: row for row in concepts.to_dicts()}
     daily = daily.join(creatives.select("concept_id").unique(), on="concept_id", how="semi")

@@ -16,9 +16,11 @@ from contracts.tables import Scores, Slates
 from features.glossary import features_of
 from flows.job import Job, Stage
 from flows.learn_ranker import explained, learn, rival_of
-from flows.score_day import cut_replay, score_day
+from flows.part_users import files_of, read_parts, write_parts
+from flows.score_day import Day, is_large, learn_cascade, replayed, scores_of
 from ranking.candidates import kept_share
 from ranking.eligibility import Eligibility, eligible
+from ranking.frames import Floats
 from ranking.policy import Policy
 from ranking.popularity import popularity
 from ranking.propensities import estimated_propensities
@@ -38,45 +40,50 @@ def work(job: Job, folder: Path) -> None:
     choice = learn(job, logged)
     ranker = choice.ranker
     ranker.save(folder / "ranker")
-    held_out = logged.filter(pl.col("part") == "test")
-    write_json(folder / "explained.json", explained(ranker, held_out, job.settings.seed))
+    rows = logged.filter(pl.col("part") == "test")
+    logged = logged.select("concept_id", "slot", "clicked", "part")
+    write_json(folder / "explained.json", explained(ranker, rows, job.settings.seed))
+    held_out = tested(rows, logged.filter(pl.col("part") != "test"), concepts, ranker)
+    del rows
 
-    daily = pl.read_parquet(features / "daily.parquet")
-    scores, cascade = score_day(job, ranker, daily, folder)
-    scores = scores.drop("at")
-    Scores.validate(scores).write_parquet(folder / "scores.parquet")
-    past = logged.filter(pl.col("part") != "test")
-    as_of = dt.datetime.fromisoformat(json.loads((features / "facts.json").read_text())["as_of"])
+    known = json.loads((features / "facts.json").read_text())
+    as_of, test_from = (dt.datetime.fromisoformat(known[name]) for name in ("as_of", "test_from"))
+    daily, scores = features / "daily.parquet", folder / "scores.parquet"
+    cascade = None
+    if is_large(daily, ranker):
+        day = Day.read(job)
+        cascade = learn_cascade(job, day, ranker)
+        found = scores_of(job, day, ranker, daily, cascade, folder)
+        del day
+    else:
+        found = iter([ranker.scores(pl.read_parquet(daily))])
+    write_parts(scores, (Scores.validate(part.drop("at")) for part in found))
     impressions = pl.read_parquet(job.run / "sources" / "impressions.parquet", columns=["user_id", "concept_id", "at"])
     budgets = Eligibility.of(concepts, impressions, settings, delay_seconds=job.settings.features.delay_seconds)
     policy = boosted(
         Policy(settings, ranker.hash, cascade_hash=cascade.hash if cascade else ""),
-        scores,
+        pl.scan_parquet(files_of(scores)),
         concepts,
         seed=job.settings.seed,
         left=budgets.budgets_left(as_of),
     )
+    del impressions, budgets
     policy.save(folder / "policy.json")
     draw_seed = seed_of(job.settings.seed, as_of.isoformat())
     allowed = eligible(concepts, as_of, personal=False)
     everyone = general_slate(allowed, popularity(logged, concepts), policy=policy, seed=draw_seed)
-    slates = pl.concat([everyone, sample_slates(scores, concepts, policy=policy, seed=draw_seed)])
+    personal = (sample_slates(part, concepts, policy=policy, seed=draw_seed) for part in read_parts(scores))
+    slates = pl.concat([everyone, *personal])
     Slates.validate(slates).write_parquet(folder / "slates.parquet")
 
-    replay_file = features / "replay.parquet"
-    replay = pl.read_parquet(replay_file) if replay_file.exists() else None
-    if replay is not None and cascade is not None:
-        replay = cut_replay(job, cascade, replay)
-    replayed = None if replay is None else ranker.scores(replay)
-    held_out = tested(held_out, past, concepts, ranker)
-    if replayed is not None:
-        replayed.write_parquet(folder / "replayed.parquet")
-        answers = logged_policy(held_out, replayed, concepts, policy=policy, slot_offsets=ranker.slot_offsets)
+    replay = replayed(job, ranker, cascade, test_from, folder)
+    if replay is not None:
+        write_parts(folder / "replayed.parquet", replay)
+        answers = policy_answers(held_out, folder / "replayed.parquet", concepts, policy, ranker.slot_offsets)
         held_out = held_out.join(
             answers.drop("predicted_chance"), on="impression_id", how="left", maintain_order="left"
         )
-        names = [feature.name for feature in features_of(job.settings.features)]
-        held_out = with_propensities(held_out, logged, pl.read_parquet(replay_file), names, job.settings.seed)
+        held_out = with_propensities(job, held_out)
     held_out.write_parquet(folder / "tested.parquet")
     write_json(
         folder / "facts.json",
@@ -96,15 +103,37 @@ def work(job: Job, folder: Path) -> None:
     )
 
 
-def with_propensities(
-    held_out: pl.DataFrame, logged: pl.DataFrame, candidates: pl.DataFrame, features: list[str], seed: int
+def policy_answers(
+    log: pl.DataFrame, replayed: Path, concepts: pl.DataFrame, policy: Policy, slot_offsets: Floats
 ) -> pl.DataFrame:
+    """`ranking.replay.logged_policy` on a log, some users at a time, sorted by user.
+
+    Args:
+        log: as it takes it, with whole slates.
+        replayed: the table of scores, in parts of whole users in order.
+        concepts, policy, slot_offsets: as it takes them.
+    """
+    log = log.select("impression_id", "user_id", "at", "slot", "concept_id").sort("user_id", maintain_order=True)
+    files, low, found = files_of(replayed), 0, []
+    for number, file in enumerate(files, 1):
+        scores = pl.read_parquet(file, glob=False)
+        last = number == len(files)
+        high = len(log) if last else int(log["user_id"].search_sorted(scores["user_id"][-1], "right"))
+        found.append(logged_policy(log[low:high], scores, concepts, policy=policy, slot_offsets=slot_offsets))
+        low = high
+    return pl.concat(found)
+
+
+def with_propensities(job: Job, held_out: pl.DataFrame) -> pl.DataFrame:
     """The held-out log, its propensities estimated where it has none, with propensity_estimated to say so."""
     if "propensity" in held_out.columns and held_out["propensity"].null_count() == 0:
         return held_out
+    logged = split(pl.read_parquet(job.run / "features" / "logged.parquet"), job.settings.ranking)
+    candidates = pl.read_parquet(job.run / "features" / "replay.parquet")
+    features = [feature.name for feature in features_of(job.settings.features)]
     rows = logged.filter(pl.col("part") == "test")
     past = logged.filter(pl.col("part") != "test").select("concept_id")
-    found = estimated_propensities(rows, candidates, past, features, seed=seed)
+    found = estimated_propensities(rows, candidates, past, features, seed=job.settings.seed)
     guessed = rows.select("impression_id").with_columns(found.alias("propensity"), propensity_estimated=pl.lit(True))
     return held_out.drop("propensity", strict=False).join(
         guessed, on="impression_id", how="left", maintain_order="left"

@@ -37,8 +37,8 @@ class Refit:
 
 def choose_space(
     models: Path,
-    events: pl.DataFrame,
-    past: pl.DataFrame,
+    events: pl.DataFrame | pl.LazyFrame,
+    past: pl.DataFrame | pl.LazyFrame,
     concepts: pl.DataFrame,
     settings: FeatureSettings,
     *,
@@ -48,7 +48,7 @@ def choose_space(
 
     Args:
         models: the user's models.
-        events: all events.
+        events: all events; a scan of files is not held with all its columns.
         past: the events that a new space may be fitted on: those before the test period.
         concepts: table `concepts`.
         settings: of the features.
@@ -59,10 +59,10 @@ def choose_space(
     """
     for folder in versions(models, "space"):
         space = Space.load(folder)
-        share = space.coverage(events)
+        share = space.coverage(events.lazy().select("item_id").collect())
         if share >= LEAST_COVERAGE and _fits(space, settings):
             return space, "fitted here" if made_here(folder, made_by) else f"known, places {share:.0%} of the events"
-    return refit_space(models, past, concepts, settings, made_by=made_by).space, "fitted here"
+    return refit_space(models, _narrow(past), concepts, settings, made_by=made_by).space, "fitted here"
 
 
 def refit_space(
@@ -106,9 +106,21 @@ def space_in_use(models: Path, settings: FeatureSettings) -> Space | None:
     return next((space for space in known if _fits(space, settings)), None)
 
 
-def welcomed(space: Space, events: pl.DataFrame, concepts: pl.DataFrame, settings: FeatureSettings) -> Space:
+def welcomed(
+    space: Space, events: pl.DataFrame | pl.LazyFrame, concepts: pl.DataFrame, settings: FeatureSettings
+) -> Space:
     """The space with the new items of the events as guests, see `features.newcomers`."""
-    return welcome(space, events, concepts, window=settings.covisit_window, action_weights=settings.action_weights)
+    items = events.lazy().select(pl.col("item_id").unique()).collect()["item_id"]
+    if space.kind == "covisits" and items.is_in(list(space.fitted_ids)).all():
+        return space.with_guests()
+    return welcome(
+        space, _narrow(events), concepts, window=settings.covisit_window, action_weights=settings.action_weights
+    )
+
+
+def _narrow(events: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """The columns that a space is made of."""
+    return events.lazy().select("user_id", "at", "action", "item_id", "topics").collect()
 
 
 def _fits(space: Space, settings: FeatureSettings) -> bool:

@@ -1,14 +1,13 @@
-"""Turns today's candidates into scores: at once where they are few, some users at a time behind a first model where many."""
+"""Turns candidates into scores: at once where they are few, some users at a time behind a first model where many."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
 import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +17,35 @@ import polars as pl
 
 from contracts.settings import Settings
 from features.embeddings import embeddings_at
-from features.space import Space
+from features.space import Space, Vectors
 from features.table import ranking_table
 from flows.job import Job
+from flows.part_users import files_of, read_parts
 from flows.refit_space import welcomed
 from flows.spread_work import workers_of
 from ranking.cascade import Cascade, distil
-from ranking.frames import run_lengths
+from ranking.frames import run_lengths, vectors_of
 from ranking.ranker import Ranker
 
 LARGE_DAY = 2_000_000
-"""Candidates from which on a day is scored some users at a time, its features never all in memory or on disk."""
+"""Candidates from which on they are scored some users at a time, their features never all in memory or on disk."""
+
+PART_PAIRS = 2_500_000
+"""Candidates of one part, about: a file, which the first model thins out at once."""
 
 CHUNK_PAIRS = 500_000
-"""Pairs whose features are made at once, about: the log is read anew for each part, and they are in memory."""
-
-CASCADE_PAIRS = 2_500_000
-"""Pairs that the first model thins out at once, about: it leaves a part small."""
+"""Pairs whose features are made at once, about."""
 
 SAMPLE_PAIRS = 750_000
 """Pairs whose scores teach the first model, at most."""
 
-SCORING, EVENTS, SCORES = "scoring", "events.parquet", "scores.parquet"
-"""Folder of what workers score, until all is; the events by user in it; and the scores in each of its parts."""
+SCORING, SCORES = "scoring", "scores.parquet"
+"""Folder of what workers score, until all is; and the scores in each of its parts."""
 
-EVENTS_AT_ONCE = 100_000
-"""Rows of the events by user that are skipped or read together."""
+_MOMENT = ["user_id", "at"]
+Part = tuple[pl.DataFrame, npt.NDArray[np.floating] | None]
+"""Pairs (user_id, at, concept_id; sorted) of whole users, and (n, D) the users' embeddings, one for each run of equal
+(user_id, at); None: they are made when they are needed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,108 +53,147 @@ class Day:
     """The tables that features are made of, ordered so that those of a few users are a slice.
 
     Attributes:
-        events: sorted by user_id, in their order otherwise.
+        events: sorted by user_id, in their order otherwise; or a scan of files that are.
         others: impressions, concepts, space and settings as `ranking_table` takes them.
         placed: concept_id, vector; sorted by concept_id.
     """
 
-    events: pl.DataFrame
+    events: pl.DataFrame | pl.LazyFrame
     others: dict[str, Any]
     placed: pl.DataFrame
 
     @classmethod
     def of(
         cls,
-        events: pl.DataFrame,
+        events: pl.DataFrame | pl.LazyFrame,
         impressions: pl.DataFrame,
         concepts: pl.DataFrame,
         space: Space,
         placed: pl.DataFrame,
         settings: Settings,
     ) -> Day:
-        """From a run's tables."""
+        """From a run's tables; a scan of events must be sorted by user_id."""
         others = {"impressions": impressions, "concepts": concepts, "space": space, "settings": settings.features}
-        return cls(events.sort("user_id", maintain_order=True), others, placed.sort("concept_id"))
+        if isinstance(events, pl.DataFrame):
+            events = events.sort("user_id", maintain_order=True)
+        return cls(events, others, placed.sort("concept_id"))
 
     @classmethod
-    def read(cls, job: Job) -> Day:
-        """Of a run whose features stage is finished."""
-        events, impressions, concepts = (
-            pl.read_parquet(job.run / "sources" / f"{name}.parquet") for name in ("events", "impressions", "concepts")
+    def read(cls, job: Job, space: Space | None = None, *, before: datetime | None = None) -> Day:
+        """Of a run whose features stage is finished.
+
+        Args:
+            job: the run's.
+            space: with its guests; None: the run's, with those of the events.
+            before: the guests are those of the events before this moment; None: of all.
+        """
+        impressions, concepts = (
+            pl.read_parquet(job.run / "sources" / f"{name}.parquet") for name in ("impressions", "concepts")
         )
-        space = Space.load(job.run / "features" / "space")
-        space = welcomed(space, events, concepts, job.settings.features)
+        events = pl.scan_parquet(files_of(job.run / "features" / "events.parquet"))
+        if space is None:
+            known = events if before is None else events.filter(pl.col("at") < before)
+            space = welcomed(Space.load(job.run / "features" / "space"), known, concepts, job.settings.features)
         placed = pl.read_parquet(job.run / "features" / "concept_vectors.parquet")
         return cls.of(events, impressions, concepts, space, placed, job.settings)
 
+    def log_of(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The events of the users from the first row's to the last one's; the rows are sorted by user_id."""
+        first, last = rows["user_id"][0], rows["user_id"][-1]
+        if isinstance(self.events, pl.LazyFrame):
+            return self.events.filter(pl.col("user_id").is_between(pl.lit(first), pl.lit(last))).collect()
+        users = self.events["user_id"]
+        return self.events[int(users.search_sorted(first, "left")) : int(users.search_sorted(last, "right"))]
+
     def rows(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """The features of pairs, sorted by user_id: the same values as with all users at once."""
-        users = self.events["user_id"]
-        low = users.search_sorted(pairs["user_id"][0], "left")
-        high = users.search_sorted(pairs["user_id"][-1], "right")
-        return ranking_table(pairs, events=self.events[low:high], **self.others)
+        return ranking_table(pairs, events=self.log_of(pairs), **self.others)
 
-    def score(
-        self, ranker: Ranker, pairs: pl.DataFrame, vectors: npt.NDArray[np.floating], cascade: Cascade | None
-    ) -> pl.DataFrame:
-        """Scores of the pairs of some users, at once. Arguments as of `scores`."""
-        kept = pairs if cascade is None else cascade.cut(pairs, self.placed["concept_id"], vectors)
-        return ranker.scores(self.rows(kept))
+    def table(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        """The features of pairs of any users, in their order, all at once."""
+        return ranking_table(pairs, events=self.events, **self.others)
+
+    def vectors(self, moments: pl.DataFrame) -> Vectors:
+        """(n, D) embeddings of users at moments (user_id, at), sorted by user_id."""
+        settings = self.others["settings"]
+        return embeddings_at(
+            self.log_of(moments),
+            self.others["space"],
+            moments,
+            half_life_days=settings.half_life_days,
+            delay_seconds=settings.delay_seconds,
+            action_weights=settings.action_weights,
+        )
+
+    def score(self, ranker: Ranker, part: Part, cascade: Cascade | None) -> pl.DataFrame:
+        """Scores of the pairs of some users; with a cascade of those it keeps."""
+        pairs, vectors = part
+        if cascade is not None:
+            if vectors is None:
+                vectors = self.vectors(pairs.select(_MOMENT).unique(maintain_order=True))
+            pairs = cascade.cut(pairs, self.placed["concept_id"], vectors)
+        return pl.concat([ranker.scores(self.rows(some)) for _, _, some in chunks(pairs, CHUNK_PAIRS)])
 
     def scores(
         self, ranker: Ranker, pairs: pl.DataFrame, vectors: npt.NDArray[np.floating], cascade: Cascade | None
     ) -> Iterator[pl.DataFrame]:
-        """Scores of pairs (user_id, at, concept_id; sorted), of some users at a time; with a cascade of those it keeps.
+        """Scores of pairs that are in memory, see `scores_of`; `vectors` as in Part."""
+        size = CHUNK_PAIRS if cascade is None else PART_PAIRS
+        parts = ((part, vectors[low:high]) for low, high, part in chunks(pairs, size))
+        return self.scores_of(ranker, parts, cascade)
+
+    def scores_of(self, ranker: Ranker, parts: Iterable[Part], cascade: Cascade | None) -> Iterator[pl.DataFrame]:
+        """Scores of parts, one by one in their order.
 
         As many parts are in the making as the ranker has threads: what one part does on a single core, another fills.
-
-        Args:
-            vectors: (n, D) user embeddings, one for each run of equal (user_id, at).
         """
-
         waiting: deque[Future[pl.DataFrame]] = deque()
         with ThreadPoolExecutor(ranker.threads) as pool:
-            for low, high, part in chunks(pairs, part_size(cascade)):
-                waiting.append(pool.submit(self.score, ranker, part, vectors[low:high], cascade))
+            for part in parts:
+                waiting.append(pool.submit(self.score, ranker, part, cascade))
                 if len(waiting) > ranker.threads:
                     yield waiting.popleft().result()
             yield from (one.result() for one in waiting)
 
     def learn_cascade(
-        self, ranker: Ranker, pairs: pl.DataFrame, vectors: npt.NDArray[np.floating], settings: Settings
+        self,
+        ranker: Ranker,
+        sample: pl.DataFrame,
+        vectors: npt.NDArray[np.floating],
+        settings: Settings,
+        *,
+        limit: int | None = None,
     ) -> Cascade | None:
-        """The first model for a day, learned from some of its users, evenly spaced; None where it would not pay."""
+        """The first model for a day, learned from some of its users; None where it would not pay.
+
+        Args:
+            ranker: which it is distilled from.
+            sample: pairs of the users, and `vectors`, as in Part.
+            settings: of the run.
+            limit: candidates of a user of the day at most; None: as in the sample.
+        """
         if not settings.ranking.cascade_loss:
             return None
         ids = self.placed["concept_id"]
-        lengths = run_lengths(pairs, ["user_id", "at"])
-        count = max(1, min(len(lengths), SAMPLE_PAIRS // int(lengths.max())))
-        some = np.unique(np.linspace(0, len(lengths) - 1, count).astype(np.int64))
-        own = pl.Series(np.isin(np.repeat(np.arange(len(lengths)), lengths), some))
-        sample = pairs.filter(own)
-        scored = pl.concat(list(self.scores(ranker, sample, vectors[some], None)))
-        row = np.repeat(np.arange(len(some)), lengths[some])
+        lengths = run_lengths(sample, _MOMENT)
+        scored = pl.concat(list(self.scores(ranker, sample, vectors, None)))
+        row = np.repeat(np.arange(len(lengths)), lengths)
         column = ids.search_sorted(scored["concept_id"]).to_numpy()
-        score, chance = (np.full((len(some), len(ids)), np.nan) for _ in range(2))
+        score, chance = (np.full((len(lengths), len(ids)), np.nan) for _ in range(2))
         score[row, column], chance[row, column] = scored["score"].to_numpy(), scored["click_chance"].to_numpy()
         return distil(
             score,
             chance,
-            vectors[some],
-            np.array(self.placed["vector"].to_list(), dtype=np.float32),
-            limit=int(lengths.max()),
+            vectors,
+            vectors_of(self.placed["vector"]),
+            limit=limit or int(lengths.max()),
             max_loss=settings.ranking.cascade_loss,
         )
 
 
-def part_size(cascade: Cascade | None) -> int:
-    """Pairs that are scored at once, about."""
-    return CHUNK_PAIRS if cascade is None else CASCADE_PAIRS
-
-
 def chunks(pairs: pl.DataFrame, size: int = CHUNK_PAIRS) -> Iterator[tuple[int, int, pl.DataFrame]]:
     """Moments low to high - 1 and their pairs, about `size` at a time."""
-    ends = np.cumsum(run_lengths(pairs, ["user_id", "at"]))
+    ends = np.cumsum(run_lengths(pairs, _MOMENT))
     low = 0
     while low < len(ends):
         begin = int(ends[low - 1]) if low else 0
@@ -161,99 +202,94 @@ def chunks(pairs: pl.DataFrame, size: int = CHUNK_PAIRS) -> Iterator[tuple[int, 
         low = high
 
 
-def score_day(job: Job, ranker: Ranker, daily: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, Cascade | None]:
-    """Scores of today's candidates, and the first model that thinned them out, if there was one.
+def is_large(table: Path, ranker: Ranker) -> bool:
+    """Whether a table of candidates, daily.parquet or replay.parquet, comes without their features."""
+    return not set(ranker.features) <= set(pl.read_parquet_schema(files_of(table)[0]))
+
+
+def learn_cascade(job: Job, day: Day, ranker: Ranker) -> Cascade | None:
+    """The first model for a large day, learned from some of its users, evenly spaced; None where it would not pay."""
+    if not job.settings.ranking.cascade_loss:
+        return None
+    files = files_of(job.run / "features" / "daily.parquet")
+    counts = [run_lengths(pl.read_parquet(file, columns=_MOMENT, glob=False), _MOMENT) for file in files]
+    lengths = np.concatenate(counts)
+    count = max(1, min(len(lengths), SAMPLE_PAIRS // int(lengths.max())))
+    some = np.zeros(len(lengths), dtype=np.bool_)
+    some[np.linspace(0, len(lengths) - 1, count).astype(np.int64)] = True
+    taken = np.split(some, np.cumsum([len(one) for one in counts])[:-1])
+    sample = pl.concat(
+        pl.read_parquet(file, glob=False).filter(pl.Series(np.repeat(here, inside)))
+        for file, here, inside in zip(files, taken, counts, strict=True)
+    )
+    vectors = day.vectors(sample.select(_MOMENT).unique(maintain_order=True))
+    return day.learn_cascade(ranker, sample, vectors, job.settings, limit=int(lengths.max()))
+
+
+def scores_of(
+    job: Job, day: Day, ranker: Ranker, table: Path, cascade: Cascade | None, folder: Path
+) -> Iterator[pl.DataFrame]:
+    """Scores of the candidates of a table of the features stage, part by part, each with all of its users.
 
     Args:
         job: whose features stage is finished.
+        day: that features are made of.
         ranker: the one to score with.
-        daily: the candidates, as daily.parquet has them: with their features, or, on a large day, without.
+        table: daily.parquet or replay.parquet, large.
+        cascade: the first model, or none.
         folder: of the stage, where `ranker` was saved.
     """
-    if set(ranker.features) <= set(daily.columns):
-        return ranker.scores(daily), None
-    day = Day.read(job)
-    today = pl.read_parquet(job.run / "features" / "embeddings.parquet")
-    moments = daily.select("user_id", "at").unique(maintain_order=True)
-    placed = moments.join(today, on="user_id", how="left", maintain_order="left")["vector"]
-    vectors = np.array(placed.to_list(), dtype=np.float32)
-    cascade = day.learn_cascade(ranker, daily, vectors, job.settings)
     if job.cluster:
-        scores = pl.concat(_spread(job, day, daily, vectors, cascade, folder))
-    else:
-        scores = pl.concat(list(day.scores(ranker, daily, vectors, cascade)))
-    shutil.rmtree(folder / SCORING, ignore_errors=True)
-    return scores, cascade
+        return _spread(job, day, table, cascade, folder)
+    return day.scores_of(ranker, ((part, None) for part in read_parts(table)), cascade)
 
 
-def _spread(
-    job: Job,
-    day: Day,
-    daily: pl.DataFrame,
-    vectors: npt.NDArray[np.floating],
-    cascade: Cascade | None,
-    folder: Path,
-) -> list[pl.DataFrame]:
-    """`Day.scores` in the same parts, each scored by a worker of the job's cluster from the events of its users."""
+def replayed(
+    job: Job, ranker: Ranker, cascade: Cascade | None, before: datetime, folder: Path
+) -> Iterator[pl.DataFrame] | None:
+    """Scores of the candidates at logged slates' moments that the first model would have kept then; None: not replayed.
+
+    Args:
+        job, ranker, cascade, folder: as `scores_of` takes them.
+        before: items that were new from this moment on had no place then.
+    """
+    table = job.run / "features" / "replay.parquet"
+    if not table.exists():
+        return None
+    if is_large(table, ranker):
+        return scores_of(job, Day.read(job, before=before), ranker, table, cascade, folder)
+    rows = pl.read_parquet(table)
+    if cascade is not None:
+        day = Day.read(job, before=before)
+        vectors = day.vectors(rows.select(_MOMENT).unique(maintain_order=True))
+        rows = cascade.cut(rows, day.placed["concept_id"], vectors)
+    return iter([ranker.scores(rows)])
+
+
+def _spread(job: Job, day: Day, table: Path, cascade: Cascade | None, folder: Path) -> Iterator[pl.DataFrame]:
+    """`Day.scores_of` in the same parts, each scored by a worker of the job's cluster."""
     home = folder.resolve() / SCORING
     home.mkdir(exist_ok=True)
-    day.events.write_parquet(home / EVENTS, row_group_size=EVENTS_AT_ONCE)
-    parts: dict[str, tuple[Any, ...]] = {}
-    begin = 0
-    for low, high, pairs in chunks(daily, part_size(cascade)):
-        parts[f"{low:09d}"] = (
-            job.elsewhere(), folder.resolve(), (begin, len(pairs)), day.others["space"], vectors[low:high], cascade,
-        )  # fmt: skip
-        begin += len(pairs)
+    parts: dict[str, tuple[Any, ...]] = {
+        f"{table.stem}-{file.stem}": (job.elsewhere(), folder.resolve(), file.resolve(), day.others["space"], cascade)
+        for file in files_of(table)
+    }
     with workers_of(job.cluster) as workers:
-        done = list(workers.spread(score_part, parts, home))
-    return [pl.read_parquet(part / SCORES) for part in done]
+        for part in workers.spread(score_part, parts, home):
+            yield pl.read_parquet(part / SCORES)
+    shutil.rmtree(home, ignore_errors=True)
 
 
-def score_part(
-    job: Job,
-    ranking: Path,
-    rows: tuple[int, int],
-    space: Space,
-    vectors: npt.NDArray[np.floating],
-    cascade: Cascade | None,
-    folder: Path,
-) -> None:
-    """Writes the scores of some rows of daily.parquet.
+def score_part(job: Job, ranking: Path, file: Path, space: Space, cascade: Cascade | None, folder: Path) -> None:
+    """Writes the scores of one file of a table of candidates.
 
     Args:
         job: whose features stage is finished.
-        ranking: folder of the unfinished ranking stage, with the ranker and the events by user.
-        rows: the first, and how many.
-        space: with today's guests.
-        vectors: (n, D) of the users in the rows.
+        ranking: folder of the unfinished ranking stage, with the ranker.
+        file: the candidates.
+        space: with its guests.
         cascade: the first model.
         folder: where to.
     """
-    pairs = pl.scan_parquet(job.run / "features" / "daily.parquet").slice(*rows).collect()
-    theirs = pl.col("user_id").is_between(pl.lit(pairs["user_id"][0]), pl.lit(pairs["user_id"][-1]))
-    events = pl.scan_parquet(ranking / SCORING / EVENTS).filter(theirs).collect()
-    sources = job.run / "sources"
-    impressions, concepts = (pl.read_parquet(sources / f"{name}.parquet") for name in ("impressions", "concepts"))
-    placed = pl.read_parquet(job.run / "features" / "concept_vectors.parquet")
-    day = Day.of(events, impressions, concepts, space, placed, job.settings)
-    day.score(Ranker.load(ranking / "ranker"), pairs, vectors, cascade).write_parquet(folder / SCORES)
-
-
-def cut_replay(job: Job, cascade: Cascade, replay: pl.DataFrame) -> pl.DataFrame:
-    """The candidates at logged slates' moments that the first model would have kept then, in their order."""
-    features = job.settings.features
-    ids = pl.read_parquet(job.run / "features" / "concept_vectors.parquet")["concept_id"].sort()
-    moments = replay.select("user_id", "at").unique(maintain_order=True)
-    events, concepts = (pl.read_parquet(job.run / "sources" / f"{name}.parquet") for name in ("events", "concepts"))
-    test_from = dt.datetime.fromisoformat(json.loads((job.run / "features" / "facts.json").read_text())["test_from"])
-    space = Space.load(job.run / "features" / "space")
-    vectors = embeddings_at(
-        events,
-        welcomed(space, events.filter(pl.col("at") < test_from), concepts, features),
-        moments,
-        half_life_days=features.half_life_days,
-        delay_seconds=features.delay_seconds,
-        action_weights=features.action_weights,
-    )
-    return cascade.cut(replay, ids, vectors)
+    pairs = pl.read_parquet(file, glob=False)
+    Day.read(job, space).score(Ranker.load(ranking / "ranker"), (pairs, None), cascade).write_parquet(folder / SCORES)

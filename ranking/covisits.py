@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import scipy.sparse as sp
 
@@ -24,14 +25,14 @@ class Browsed:
     Attributes:
         users: (U,) distinct user ids, ascending.
         items: (I,) distinct item ids, ascending.
-        user, at, item: (E,) place of the user, microseconds, place of the item.
+        user, at, item: (E,) place of the user, microseconds, place of the item; places as int32.
     """
 
     users: pl.Series
     items: pl.Series
-    user: Ints
+    user: npt.NDArray[np.int32]
     at: Ints
-    item: Ints
+    item: npt.NDArray[np.int32]
 
     @classmethod
     def of(cls, events: pl.DataFrame) -> Browsed:
@@ -39,9 +40,9 @@ class Browsed:
         users, items = (events[name].unique().sort() for name in ("user_id", "item_id"))
         coded = pl.DataFrame(
             {
-                "user": _places(events["user_id"], users),
+                "user": _places(events["user_id"], users).astype(np.int32),
                 "at": events["at"].dt.epoch("us"),
-                "item": _places(events["item_id"], items),
+                "item": _places(events["item_id"], items).astype(np.int32),
             }
         ).sort("user", "at", "item")
         return cls(users, items, *(coded[name].to_numpy() for name in ("user", "at", "item")))
@@ -51,7 +52,7 @@ class Browsed:
 
         Only events with at < moment - delay_seconds are looked at.
         """
-        who = _places(moments["user_id"], self.users)
+        who = _places(moments["user_id"], self.users).astype(np.int32)
         known = moments["at"].dt.epoch("us").to_numpy() - round(delay_seconds * 1e6)
         stop = self._before(who, known)
         start = np.searchsorted(self.user, who)
@@ -64,15 +65,15 @@ class Browsed:
         entries = np.concatenate(weight), (np.concatenate(row), np.concatenate(item))
         return sp.coo_array(entries, shape=(len(moments), len(self.items))).tocsr()
 
-    def _before(self, who: Ints, known: Ints) -> Ints:
-        """How many events stand before each moment in order of (user, time)."""
-        user, at = np.concatenate([who, self.user]), np.concatenate([known, self.at])
-        is_event = np.arange(len(user)) >= len(who)
-        order = np.lexsort((is_event, at, user))
-        place = np.cumsum(is_event[order])
-        before = np.empty(len(user), dtype=np.int64)
-        before[order] = place
-        return before[: len(who)]
+    def _before(self, who: npt.NDArray[np.int32], known: Ints) -> Ints:
+        """How many events stand before each moment in order of (user, time): all users' by halving at once."""
+        low, high = (np.searchsorted(self.user, who, side) for side in ("left", "right"))
+        while (open_ := np.flatnonzero(low < high)).size:
+            middle = (low[open_] + high[open_]) // 2
+            earlier = self.at[middle] < known[open_]
+            low[open_[earlier]] = middle[earlier] + 1
+            high[open_[~earlier]] = middle[~earlier]
+        return low
 
 
 def leads(
@@ -105,6 +106,5 @@ def leads(
 
 def _places(values: pl.Series, vocabulary: pl.Series) -> Ints:
     """Place of each value among distinct ones, -1 where it is not there."""
-    places = pl.DataFrame({"value": vocabulary}).with_row_index("place")
-    joined = pl.DataFrame({"value": values}).join(places, on="value", how="left", maintain_order="left")
-    return joined["place"].cast(pl.Int64).fill_null(-1).to_numpy()
+    places = values.cast(pl.Enum(vocabulary), strict=False).to_physical()
+    return places.cast(pl.Int64).fill_null(-1).to_numpy()

@@ -55,6 +55,11 @@ def integers(table: pl.DataFrame, name: str, *, null: int = -1) -> Ints:
     return table[name].cast(pl.Int64).fill_null(null).to_numpy()
 
 
+def vectors_of(column: pl.Series) -> npt.NDArray[np.float32]:
+    """A column of lists of D numbers, none null, as float32, (rows, D)."""
+    return column.explode().cast(pl.Float32).to_numpy().reshape(len(column), -1)
+
+
 def run_lengths(table: pl.DataFrame, keys: Sequence[str]) -> Ints:
     """Lengths of the runs of equal `keys` in a table that is sorted by them, (runs,); they sum to the rows."""
     if table.is_empty():

@@ -46,7 +46,7 @@ class Bounds:
 
 def boosted(
     policy: Policy,
-    scores: pl.DataFrame,
+    scores: pl.DataFrame | pl.LazyFrame,
     concepts: pl.DataFrame,
     *,
     seed: int,
@@ -67,7 +67,7 @@ def boosted(
 
     Args:
         policy: without boosts.
-        scores: user_id, concept_id, score, click_chance: the candidates of the day.
+        scores: user_id, concept_id, score, click_chance: the candidates of the day; of a scan a sample is read.
         concepts: concept_id, advertiser, topics.
         seed: of the run.
         left: impressions that advertisers with a budget may still have.
@@ -80,8 +80,8 @@ def boosted(
     settings, left = policy.settings, left or {}
     if not {*settings.advertiser_floors, *settings.advertiser_caps, *left}:
         return policy
-    some = _sample(scores)
-    scale = scores["user_id"].n_unique() / max(some["user_id"].n_unique(), 1)
+    some, users = _sample(scores.lazy())
+    scale = users / max(some["user_id"].n_unique(), 1)
     while True:
         _, positions = exposed(some, concepts, policy=policy, seed=seed)
         aims = {name: max(0.0, count - 2 * np.sqrt(count * (1 + scale))) for name, count in left.items()}
@@ -183,12 +183,13 @@ def _refusal(bounds: Bounds, shares: Floats) -> SettingsError:
     )
 
 
-def _sample(scores: pl.DataFrame) -> pl.DataFrame:
-    users = scores["user_id"].unique().sort()
+def _sample(scores: pl.LazyFrame) -> tuple[pl.DataFrame, int]:
+    """The scores of some users, and how many users there are."""
+    users = scores.select(pl.col("user_id").unique().sort()).collect(engine="streaming")
     if len(users) <= MAX_USERS:
-        return scores
-    kept = users.gather(np.linspace(0, len(users) - 1, MAX_USERS).astype(np.int64))
-    return scores.join(pl.DataFrame({"user_id": kept}), on="user_id", how="semi")
+        return scores.collect(), len(users)
+    kept = users[np.linspace(0, len(users) - 1, MAX_USERS).astype(np.int64)]
+    return scores.join(kept.lazy(), on="user_id", how="semi").collect(), len(users)
 
 
 def _check(policy: Policy, concepts: pl.DataFrame) -> None:

@@ -119,7 +119,7 @@ def test_scores_of_a_large_day_are_those_of_one_machine(
     shared_run: Job, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flows.build_features.LARGE_DAY", 100)
-    monkeypatch.setattr("flows.score_day.CASCADE_PAIRS", 500)
+    monkeypatch.setattr("flows.build_features.PART_PAIRS", 500)
     monkeypatch.setattr("ranking.cascade.MIN_USERS", 20)
     found = []
     for name, where in (("alone", ""), ("spread", cluster)):

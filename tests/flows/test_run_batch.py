@@ -248,7 +248,7 @@ def test_a_first_model_thins_out_a_large_day_and_the_replay_alike(
     finished: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flows.build_features.LARGE_DAY", 100)
-    monkeypatch.setattr("flows.score_day.CASCADE_PAIRS", 500)
+    monkeypatch.setattr("flows.build_features.PART_PAIRS", 500)
     monkeypatch.setattr("ranking.cascade.MIN_USERS", 20)
     job = ranked(finished, tmp_path, cascade_loss=0.5)
     first = json.loads((job.run / "ranking" / "facts.json").read_text())["cascade"]
