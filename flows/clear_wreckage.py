@@ -48,19 +48,6 @@ def claim_flow_run(run: Path) -> int:
 
 
 @contextlib.contextmanager
-def noted_server(home: Path) -> Iterator[None]:
-    """Notes, while it lives, the embedded server that this process has started; ends those whose process was killed.
-
-    Args:
-        home: Prefect's folder.
-    """
-    end_orphans(home)
-    pid = _server_of_this_process()
-    with contextlib.nullcontext() if pid is None else noted(home, pid):  # None: a server elsewhere
-        yield
-
-
-@contextlib.contextmanager
 def noted(home: Path, pid: int) -> Iterator[None]:
     """Notes, meanwhile, a server that this process has started, so that it is ended if this process is killed."""
     note = home / _FOLDER / f"{pid}.json"
@@ -73,7 +60,7 @@ def noted(home: Path, pid: int) -> Iterator[None]:
 
 
 def end_orphans(home: Path) -> int:
-    """Ends embedded servers whose process is gone; returns how many."""
+    """Ends servers of our own whose process is gone; returns how many."""
     ended = 0
     for note in sorted((home / _FOLDER).glob("*.json")):
         try:
@@ -89,12 +76,3 @@ def end_orphans(home: Path) -> int:
                 ended += 1
         note.unlink(missing_ok=True)
     return ended
-
-
-def _server_of_this_process() -> int | None:
-    from prefect.server.api.server import SubprocessASGIServer  # noqa: PLC0415 - slow to import
-
-    for server in SubprocessASGIServer._instances.values():
-        if server.server_process is not None:
-            return int(server.server_process.pid)
-    return None

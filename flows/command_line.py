@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -28,6 +29,7 @@ from flows import (
 from flows.console import Cluster, Config, Json, Models, app, complain, out
 from flows.job import MODELS, RUNS, SHIPPED, Job
 from flows.keep_log import close_log, open_log
+from flows.reach_prefect import BatchServer
 from flows.show_progress import Ticker
 
 __all__ = [
@@ -84,13 +86,18 @@ def run(
     ----------
     data: The data folder; the shipped sample when left out.
     """
-    from flows.run_batch import STAGES, run_batch  # noqa: PLC0415 - slow to import
-    from flows.sum_up_run import SUMMARY, summary_table  # noqa: PLC0415 - slow to import
-
     open_log()
     job = Job(data or SHIPPED, with_renders(load_settings(config), renders), out_dir, models, cluster)
-    ticker = Ticker(out, len(STAGES), quiet=as_json)
-    results = run_batch(job, ticker.tell)
+    with contextlib.closing(BatchServer(job.runs)) as server:
+        if (
+            job.store.manifest("evaluation") is None
+        ):  # so there is work, and a server starts while its stages are imported
+            server.begin()
+        from flows.run_batch import STAGES, run_batch  # noqa: PLC0415 - slow to import
+        from flows.sum_up_run import SUMMARY, summary_table  # noqa: PLC0415 - slow to import
+
+        ticker = Ticker(out, len(STAGES), quiet=as_json)
+        results = run_batch(job, ticker.tell, server=server)
     report = job.run / "evaluation" / "report.html"
     if as_json:
         told = [(r.name, r.skipped, r.seconds, r.rows, r.peak_bytes) for r in results]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,15 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
     run = job.run
     truth = Truth.load(job.data) if Truth.exists(job.data) else None
     names = [feature.name for feature in features_of(job.settings.features)]
-    log = modelled(pl.read_parquet(run / "ranking" / "tested.parquet"), run, names, seed=job.settings.seed)
     slates = pl.read_parquet(run / "ranking" / "slates.parquet")
     creatives = pl.read_parquet(run / "generators" / "creatives.parquet")
     cohorts = pl.read_parquet(run / "generators" / "cohorts.parquet")
+    with ThreadPoolExecutor(1) as aside:  # training trees, and the judge's pictures, leave each other a core
+        log_modelled = aside.submit(
+            modelled, pl.read_parquet(run / "ranking" / "tested.parquet"), run, names, seed=job.settings.seed
+        )
+        judged = judge_pictures(job, slates, cohorts, creatives)
+        log = log_modelled.result()
     facts = json.loads((run / "features" / "facts.json").read_text())
     true: dict[str, Any] = {}
     values: pl.DataFrame | None = None
@@ -73,7 +79,6 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
         values = as_columns(placed, chances[0])
         values.write_parquet(folder / "picture_values.parquet")
         true["creative_truth"] = values if len(values) else None
-    judged = judge_pictures(job, slates, cohorts, creatives)
     if not isinstance(judged, str):
         as_columns(judged.rows, judged.chances[0]).write_parquet(folder / "judged.parquet")
     expected = None if isinstance(judged, str) else as_columns(judged.rows, judged.chances[0])

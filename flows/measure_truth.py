@@ -46,10 +46,8 @@ def target_value(truth: Truth, replayed: pl.DataFrame, concepts: pl.DataFrame, *
         seed: of the run.
     """
     rows = arranged(replayed, ["user_id", "at"], policy)
-    true = [
-        truth.oracle_scores(rows["user_id"], rows["at"], rows["concept_id"], slot)
-        for slot in range(policy.settings.slate_size)
-    ]
+    slots = np.arange(policy.settings.slate_size)[:, None]
+    true = list(truth.oracle_scores(rows["user_id"], rows["at"], rows["concept_id"], slots))
     rng = stream(seed, "true value of the target policy")
     return float(rolled_out(rows, concepts, true, policy=policy, draws=REPLICATES, rng=rng).sum(axis=1).mean())
 

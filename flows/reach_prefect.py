@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from contracts.errors import RunError
@@ -31,7 +31,6 @@ def quieten_prefect(runs: Path) -> None:
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(START_SECONDS),
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
@@ -75,7 +74,7 @@ def reachable_server(runs: Path) -> Iterator[str]:
     if url is not None:
         yield url
         return
-    home = Path(os.environ["PREFECT_HOME"])
+    home = _home()
     with (home / "server.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,27 +87,102 @@ def reachable_server(runs: Path) -> Iterator[str]:
 
 @contextmanager
 def _own_server(home: Path) -> Iterator[str]:
-    end_orphans(home)
-    port, log = _free_port(), home / "server.log"
+    port = _free_port(PORT, 0)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    url = f"http://127.0.0.1:{port}/api"
+    url = _url(port)
     # Slots of running nights are kept in files, so that they outlive the server.
     kept = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
-    with _sigterm_is_ctrl_c(), log.open("ab") as output:
-        server = subprocess.Popen(
-            command, env={**kept, **os.environ, "PREFECT_API_URL": url}, stdout=output, stderr=output
-        )
+    with (
+        _sigterm_is_ctrl_c(),
+        _started(home, command, {**kept, **os.environ, "PREFECT_API_URL": url}) as server,
+    ):
+        _wait_for(server, url, home)
+        yield url
+
+
+class BatchServer:
+    """`with BatchServer(runs): ...`: the Prefect server that a batch asks, for as long as it takes.
+
+    The one that is named; else one of our own without pages. Its start takes ten seconds: `begin` early, and import meanwhile.
+    """
+
+    def __init__(self, runs: Path) -> None:
+        self._runs, self._stack = runs, ExitStack()
+        self._own: tuple[subprocess.Popen[bytes], str] | None = None
+
+    def begin(self) -> None:
+        """Lets our own server start, unless one is named or it was begun before, and waits for nothing."""
+        if self._own is not None:
+            return
+        quieten_prefect(self._runs)
+        from prefect.settings import PREFECT_API_URL, get_current_settings  # noqa: PLC0415 - slow to import
+
+        if PREFECT_API_URL.value() is not None:
+            return
+        port = _free_port(0)
+        command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
+        # As Prefect starts its own; types of blocks, of which a batch has none, are not registered.
+        lean = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+        known = get_current_settings().to_environment_variables(exclude_unset=True)
+        env = {"PREFECT_API_BLOCKS_REGISTER_ON_START": "false", **os.environ, **known, **lean}
+        self._own = self._stack.enter_context(_started(_home(), command, env)), _url(port)
+
+    def close(self) -> None:
+        """Ends our own server, if it was begun."""
+        self._own = None
+        self._stack.close()
+
+    def __enter__(self) -> BatchServer:
+        """Waits until the server answers. Raises RunError when it does not."""
+        self.begin()
+        if self._own is None:
+            end_orphans(_home())
+            named_server()
+            return self
+        from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 - slow to import
+
+        process, url = self._own
         try:
-            with noted(home, server.pid):
-                _wait_for(server, url, log)
-                yield url
-        finally:
-            server.terminate()
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            _wait_for(process, url, _home())
+        except BaseException:
+            self.close()
+            raise
+        self._stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _home() -> Path:
+    return Path(os.environ["PREFECT_HOME"])
+
+
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}/api"
+
+
+@contextmanager
+def _started(home: Path, command: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A server of our own, noted so that it is ended even if this process is killed; those of killed ones are ended."""
+    end_orphans(home)
+    with _log_of(home).open("ab") as output:
+        server = subprocess.Popen(command, env=env, stdout=output, stderr=output)
+    try:
+        with noted(home, server.pid):
+            yield server
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _log_of(home: Path) -> Path:
+    return home / "server.log"
 
 
 @contextmanager
@@ -121,7 +195,7 @@ def _sigterm_is_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, known)
 
 
-def _wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _wait_for(server: subprocess.Popen[bytes], url: str, home: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         try:
@@ -129,12 +203,12 @@ def _wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
                 if answer.status == 200:
                     return
         except OSError:
-            time.sleep(0.2)
-    raise RunError("the Prefect server did not start", where=str(log), fix="Its last lines say why.")
+            time.sleep(0.1)
+    raise RunError("the Prefect server did not start", where=str(_log_of(home)), fix="Its last lines say why.")
 
 
-def _free_port() -> int:
-    for wanted in (PORT, 0):
+def _free_port(*wished: int) -> int:
+    for wanted in wished:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -24,7 +24,7 @@ from flows.ask_redraw import CANDIDATES
 from flows.draw_batches import checks_of, keep, set_up
 from flows.draw_creatives import checks_table, creative_rows, renditions_table
 from flows.job import Job, job_of
-from flows.reach_prefect import named_server, quieten_prefect
+from flows.reach_prefect import BatchServer
 from flows.rebuild_orders import OrderBook
 from flows.stamp_pictures import Origin
 from generators.checking.gate import Gate
@@ -63,8 +63,8 @@ def _turn(run: Path) -> Any:
 
 
 def _as_flow(job: Job, wanted: RedrawJob) -> RedrawJob:
-    quieten_prefect(job.runs)
-    named_server()
+    server = BatchServer(job.runs)
+    server.begin()
     from prefect import flow, task  # noqa: PLC0415 - slow to import
     from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
 
@@ -85,7 +85,8 @@ def _as_flow(job: Job, wanted: RedrawJob) -> RedrawJob:
         return done
 
     try:
-        return again()
+        with server:
+            return again()
     except RuntimeError:
         if faults:
             raise faults[0] from None

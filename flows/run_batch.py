@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from contracts.errors import AdloomError, SettingsError
 from contracts.store import StageResult
 from flows import build_features, check_sources, draw_creatives, evaluate_run, rank_concepts, train_generator
 from flows.choose_painter import look_for_checkpoint
-from flows.clear_wreckage import claim_flow_run, noted_server
+from flows.clear_wreckage import claim_flow_run
 from flows.job import Job, Stage
 from flows.keep_log import adopt_prefect, log
 from flows.leave_artifacts import leave_artifacts
-from flows.reach_prefect import named_server, quieten_prefect
+from flows.reach_prefect import BatchServer
 from flows.spread_work import look_for_cluster
 from flows.sum_up_run import Record, Tell
 from flows.try_again import is_transient, pauses
@@ -29,11 +27,19 @@ STAGES: tuple[Stage, ...] = (
 )
 
 
-def run_batch(job: Job, tell: Tell, *, last: str = STAGES[-1].name) -> list[StageResult]:
+def run_batch(
+    job: Job, tell: Tell, *, last: str = STAGES[-1].name, server: BatchServer | None = None
+) -> list[StageResult]:
     """Runs or skips every stage up to the last one wanted, in order.
 
     Inside a flow run the stages are its tasks. Elsewhere they get a flow run of their own, and a Prefect server is only
     asked for when there is something to do.
+
+    Args:
+        job: the batch.
+        tell: is told of each stage's begin and end.
+        last: the last stage wanted.
+        server: one that was begun before; whoever began it ends it.
 
     Raises:
         AdloomError: the input, the settings, a model, the run folder or the Prefect server is at fault.
@@ -49,7 +55,7 @@ def run_batch(job: Job, tell: Tell, *, last: str = STAGES[-1].name) -> list[Stag
         if len(done) == end:
             return done
         look_for_cluster(job.cluster)
-        return done + _as_flow(job, record.tell, range(len(done), end))
+        return done + _as_flow(job, record.tell, range(len(done), end), server)
 
 
 def finished_stages(job: Job, tell: Tell, *, end: int = len(STAGES)) -> list[StageResult]:
@@ -64,10 +70,10 @@ def finished_stages(job: Job, tell: Tell, *, end: int = len(STAGES)) -> list[Sta
     return done
 
 
-def _as_flow(job: Job, tell: Tell, numbers: range) -> list[StageResult]:
+def _as_flow(job: Job, tell: Tell, numbers: range, server: BatchServer | None) -> list[StageResult]:
     """Runs stages as tasks of one Prefect flow run, with retries of what a retry can mend."""
-    quieten_prefect(job.runs)
-    named_server()
+    server = server or BatchServer(job.runs)
+    server.begin()
     from prefect import flow, task  # noqa: PLC0415 - slow to import, and not needed when all is up to date
     from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
     from prefect.context import FlowRunContext  # noqa: PLC0415
@@ -106,20 +112,22 @@ def _as_flow(job: Job, tell: Tell, numbers: range) -> list[StageResult]:
 
     def batch() -> list[StageResult]:
         results: list[StageResult] = []
-        with noted_server(Path(os.environ["PREFECT_HOME"])):
-            claim_flow_run(job.run)
-            for number in numbers:
-                one = task(name=STAGES[number].name, **retried)(perform)
-                result = one(number)
-                if result is None:
-                    raise RuntimeError(str(faults[0]))
-                results.append(result)
+        claim_flow_run(job.run)
+        for number in numbers:
+            one = task(name=STAGES[number].name, **retried)(perform)
+            result = one(number)
+            if result is None:
+                raise RuntimeError(str(faults[0]))
+            results.append(result)
         leave_artifacts(job, [stage.name for stage in STAGES[: numbers.stop]])
         return results
 
     own_run = flow(name="adloom", flow_run_name=job.run_id, persist_result=False, validate_parameters=False)
     try:
-        return batch() if FlowRunContext.get() else own_run(batch)()
+        if FlowRunContext.get():
+            return batch()
+        with server:
+            return own_run(batch)()
     except RuntimeError:
         if faults:
             raise faults[0] from None

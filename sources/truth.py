@@ -123,17 +123,22 @@ class Truth:
         return self.click_chance(user_ids, at, concepts, slot, looks, standouts)
 
     def oracle_scores(self, user_ids: Names, at: Moments, concept_ids: Names, slot: npt.ArrayLike = 0) -> Floats:
-        """True click chance (N,) averaged over the logged creatives of each concept: an ideal ranker's score."""
+        """True click chance (N,) averaged over the logged creatives of each concept: an ideal ranker's score.
+
+        Args:
+            user_ids, concept_ids: N each. at: one moment or N.
+            slot: one or N; (K, 1) for K of them at once, whose answer is (K, N).
+        """
         match = self.topic_match(user_ids, at, concept_ids)
         tau = self.tastes(user_ids)
         concepts = np.asarray(list(concept_ids))
-        slots = np.broadcast_to(np.asarray(slot), match.shape)
-        scores = np.zeros(len(match))
+        slots = np.broadcast_to(np.asarray(slot), np.broadcast_shapes(np.shape(slot), match.shape))
+        scores = np.zeros(slots.shape)
         for (name,), shown in self.creatives.group_by("concept_id", maintain_order=True):
             rows = np.flatnonzero(concepts == name)
             for look_row, standout_row in zip(shown["look"].to_numpy(), shown["standout"].to_numpy(), strict=True):
-                chance = self.law.click_chance(tau[rows], look_row, match[rows], slots[rows], standout_row)
-                scores[rows] += chance / len(shown)
+                chance = self.law.click_chance(tau[rows], look_row, match[rows], slots[..., rows], standout_row)
+                scores[..., rows] += chance / len(shown)
         return scores
 
     def best_of(self, user_ids: Names, at: Moments, concept_ids: Names, looks: Floats, standouts: Floats) -> Floats:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from flows.job import Job
+from flows.reach_prefect import BatchServer
 from sources.world import write_world
 from tests.flows.small_run import copied, perform, small_settings
 
@@ -35,6 +36,13 @@ def shared_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Job:
 def job(shared_run: Job, tmp_path: Path) -> Job:
     """A finished run of its own."""
     return copied(shared_run, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Prefect server for all the batches of the process, which would begin one each."""
+    with BatchServer(tmp_path_factory.mktemp("prefect") / "runs"):
+        yield
 
 
 Mentions = Callable[[Path, str], list[str]]

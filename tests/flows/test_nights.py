@@ -14,9 +14,10 @@ from contracts.store import StageResult
 from flows.clear_wreckage import tag_of
 from flows.job import Job, Stage
 from flows.keep_log import log
-from flows.reach_prefect import quieten_prefect
 from flows.run_batch import STAGES, run_batch
 from tests.flows.small_run import small_settings
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 def quiet(number: int, stage: Stage, result: StageResult | None) -> None:
@@ -39,7 +40,6 @@ def spoilt(monkeypatch: pytest.MonkeyPatch, number: int, faults: list[Exception]
 def test_a_resumed_run_marks_the_flow_run_that_was_killed_and_tries_a_passing_fault_again(
     job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    quieten_prefect(job.runs)
     from prefect import flow
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.objects import StateType

@@ -44,6 +44,7 @@ def finished(shared_run: Job, tmp_path_factory: pytest.TempPathFactory) -> Job:
     return copied(shared_run, tmp_path_factory.mktemp("batch"))
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_what_changed_is_done_again_as_one_flow_run_that_leaves_the_figures(job: Job) -> None:
     other = Job(job.data, settings(generators={"batch": 12, "renders": 3}), job.runs, job.models)
     told: list[tuple[int, bool]] = []
@@ -60,6 +61,7 @@ def test_what_changed_is_done_again_as_one_flow_run_that_leaves_the_figures(job:
     assert {"intake", "figures", "report"} <= left
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_fault_in_the_data_ends_the_flow_run_as_one_line(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     data = Path(shutil.copytree(job.data, job.runs.parent / "world"))
     (data / "events.parquet").write_bytes(b"")

@@ -179,6 +179,8 @@ def test_oracle_scores_are_means_over_the_logged_creatives(truth: Truth) -> None
             for row in mine.iter_rows(named=True)
         ]
         assert score == pytest.approx(np.mean(chances))
+    at_once = truth.oracle_scores(users, at, concepts, np.arange(3)[:, None])
+    assert at_once.tolist() == [truth.oracle_scores(users, at, concepts, slot).tolist() for slot in range(3)]
     looks, standouts = truth.creatives["look"].to_numpy(), truth.creatives["standout"].to_numpy()
     assert (truth.best_of(users, at, concepts, looks, standouts) > scores).all()
 
