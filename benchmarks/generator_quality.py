@@ -7,8 +7,11 @@ world of 2,000 users is written first. All simulated. Every figure is of picture
 
 - true click chance, from pixels (sources/truth.py), in slot 0 at the end of the log, of a picture for each user of one concept. Users are dealt to
   the concepts by lot, six or more to each. `lift` is (chance - logged) / (oracle - logged), means over users: logged is the mean of the concept's
-  logged creatives, oracle the best *for this user by the true law* of all 576 logged creatives (12 of each of 48 concepts). The law's own
-  bound, a look equal to the user's taste around a product that stands out as in the best of them, is told beside it.
+  logged creatives, oracle the best *for this user by the true law* of all 576 logged creatives (12 of each of 48 concepts), most of them of
+  other products, some of which stand out by nature. So beside it is the share of what this product can have: the same by the best of 576 pictures
+  that the world's law draws around it. Told beside them: the law's bound, a look equal to the user's taste around the most outstanding logged
+  product; and what embeddings can know: each user's taste as a cross-validated ridge regression on the embeddings of all predicts it
+  *from true tastes*, painted exactly, the product standing out as in the best picture of it.
 - own beats other: share of the pictures of other users, of the same concept, than which the user's own has the larger true chance.
   `four events`: the embedding is made again from each user's last four events alone.
 - fidelity: benchmarks/picture_distances.py, to scenes that the world's own law draws around the same products in the same place, of a seed
@@ -28,13 +31,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold, cross_val_predict
 
 from benchmarks.generator_ways import Way, ways
 from benchmarks.picture_distances import EfficientNetLite0, distance, mean_distance
@@ -47,12 +52,13 @@ from flows.choose_models import find_generator, versions
 from flows.job import MODELS, SHIPPED
 from generators.layout import DEFAULT_BOX
 from generators.painting.painters import Painter, SceneRequest, frame_product, scene_looks
-from generators.products import Pixels, load_product, place_product
+from generators.products import CLEAR, Pixels, fit_product, load_product, place_product
 from generators.scorer import Scorer
 from generators.studio import Order
 from generators.taste.taste import Taste
 from generators.taste.variety import spread, thumbnails
 from generators.typesetting.wording import Copy
+from sources.creatives import draw_creative
 from sources.look import look, standout
 from sources.scenes import draw_scene, sample_style
 from sources.truth import Truth
@@ -64,7 +70,7 @@ DRAWS = 3  # for each user, where sets of pictures are compared
 EVENTS = 4
 LEAST_USERS = 6  # of one concept
 SIDE = 128
-BOX = np.array([[DEFAULT_BOX.left, DEFAULT_BOX.top, DEFAULT_BOX.width, DEFAULT_BOX.height]])
+AROUND = 576  # pictures around a product, as many as the sample has logged in all
 WORDS = Copy(headline="", body="", call_to_action="", advertiser="")
 
 Numbers = np.ndarray
@@ -113,6 +119,23 @@ class World:
         return [load_product(self.folder / file) for file in self.concepts["product_image"]]
 
     @cached_property
+    def boxes(self) -> Numbers:
+        """(U, 4) where the square picture of each user's product stands, as the law has it, when the product is set as painters do."""
+        squares = [product_square(self.folder / file) for file in self.concepts["product_image"]]
+        return np.array(squares)[self.concept]
+
+    @cached_property
+    def around(self) -> dict[int, tuple[Numbers, Numbers]]:
+        """Looks (576, 5) and standing out (576,) of pictures by the law around the product of each concept that somebody was dealt."""
+        told = {}
+        for number in np.unique(self.concept):
+            file = self.folder / self.concepts["product_image"][int(number)]
+            drawn = [draw_creative(file, SIDE, stream(self.seed, "around", int(number), one)) for one in range(AROUND)]
+            pictures, boxes = (np.stack(part) for part in zip(*drawn, strict=True))
+            told[int(number)] = look(pictures), standout(pictures, boxes)
+        return told
+
+    @cached_property
     def concept_vectors(self) -> Numbers:
         return self.space.place_concepts(self.concepts)
 
@@ -127,9 +150,26 @@ class World:
         counted = self.events.filter(pl.col("action").is_in([name for name, weight in weights.items() if weight > 0]))
         return counted.sort("at").group_by("user_id", maintain_order=True).tail(count)
 
-    def chances(self, people: pl.Series, scenes: Pixels, concept: Sequence[str]) -> Numbers:
-        """True click chances (N,) of scenes (N, S, S, 3), or one for all."""
-        return self.truth.picture_value(people, scenes, list(concept), BOX, self.at)
+    def chances(self, rows: Numbers, scenes: Pixels) -> Numbers:
+        """True click chances (N,), for the users in these rows, of scenes (N, S, S, 3) for their concepts, or one for all."""
+        names, boxes = self.names[rows[: len(scenes)]], self.boxes[rows[: len(scenes)]]
+        return self.truth.picture_value(self.people[rows], scenes, list(names), boxes, self.at)
+
+    @cached_property
+    def everyone(self) -> Numbers:
+        """(U,) the rows of all users."""
+        return np.arange(len(self.people))
+
+    @cached_property
+    def known_tastes(self) -> Numbers:
+        """(U, 5) true tastes as well as embeddings tell them, by regression of everybody's, each left out of their own."""
+        everybody = replace(
+            self, people=pl.read_parquet(self.folder / "users.parquet").filter("personalise")["user_id"].sort()
+        )
+        vectors, tastes = everybody.vectors(self.events), self.truth.tastes(everybody.people)
+        model = RidgeCV(np.logspace(-3, 3, 13))
+        found = cross_val_predict(model, vectors, tastes, cv=KFold(10, shuffle=True, random_state=self.seed))
+        return found[everybody.people.search_sorted(self.people).to_numpy()]
 
     def orders(self, users: Numbers | None, label: str, copies: int = CANDIDATES) -> list[list[Order]]:
         """For everyone, so many orders of the same picture from different seeds; users: vectors (U, D), None: nobody's.
@@ -167,6 +207,20 @@ def kept(scorer: Scorer, orders: list[list[Order]], scenes: Pixels) -> Pixels:
     return np.stack([own[int(scorer(row[0], own).argmax())] for row, own in zip(orders, scenes, strict=True)])
 
 
+@cache
+def product_square(path: Path) -> tuple[float, float, float, float]:
+    """Where a product's picture as it came, with its clear margins, lies in a scene: left, top, width, height, fractions of the side.
+
+    The world's law measures how far a product stands out by this square; painters set the product without its margins.
+    """
+    whole, product = load_product(path, trim=False), load_product(path)
+    seen = whole[..., 3] > CLEAR
+    top, left = (int(np.flatnonzero(seen.any(axis=axis))[0]) for axis in (1, 0))
+    _, at = fit_product(product, DEFAULT_BOX, (SIDE, SIDE))
+    high, wide = (at.bottom - at.top) / product.shape[0] / SIDE, (at.right - at.left) / product.shape[1] / SIDE
+    return at.left / SIDE - left * wide, at.top / SIDE - top * high, whole.shape[1] * wide, whole.shape[0] * high
+
+
 def interval(measure: Callable[[Numbers], float], users: int) -> list[float]:
     """95 % bootstrap of a figure of some users (indices)."""
     rng = stream(1, "bootstrap")
@@ -179,15 +233,14 @@ def wins(world: World, scenes: Pixels) -> Numbers:
     found = np.zeros(len(scenes))
     for number in np.unique(world.concept):
         rows = np.flatnonzero(world.concept == number)
-        name = [world.names[rows[0]]]
-        table = np.stack([world.chances(world.people[rows], scenes[one][None], name) for one in rows], axis=1)
+        table = np.stack([world.chances(rows, scenes[one][None]) for one in rows], axis=1)
         own = table.diagonal()[:, None]
         found[rows] = ((own > table).sum(axis=1) + 0.5 * ((own == table).sum(axis=1) - 1)) / (len(rows) - 1)
     return found
 
 
 def references(world: World) -> dict[str, Numbers]:
-    """(U,) true chances of what is not painted: the logged mean, the best single logged creative, the oracle, the bound."""
+    """(U,) true chances of what is not painted: see the top of this file."""
     truth, tau = world.truth, world.truth.tastes(world.people)
     match = truth.topic_match(world.people, world.at, list(world.names))
     looks, standouts = truth.creatives["look"].to_numpy(), truth.creatives["standout"].to_numpy()
@@ -200,10 +253,17 @@ def references(world: World) -> dict[str, Numbers]:
         means = [truth.law.click_chance(truth.tau, looks[one], fit, 0, standouts[one]).mean() for one in mine]
         best, rows = mine[int(np.argmax(means))], world.names == name
         single[rows] = truth.law.click_chance(tau[rows], looks[best], match[rows], 0, standouts[best])
+    best_looks, best_standouts = np.zeros_like(tau), np.zeros(len(tau))
+    for number, (theirs, apart) in world.around.items():
+        rows = np.flatnonzero(world.concept == number)
+        chosen = truth.law.candidate_utilities(tau[rows], theirs, apart).argmax(axis=1)
+        best_looks[rows], best_standouts[rows] = theirs[chosen], apart[chosen]
     return {
         "logged": truth.oracle_scores(world.people, world.at, list(world.names)),
         "best single logged creative": single,
         "oracle": truth.law.best_chance(tau, looks, standouts, match)[0],
+        "oracle around the product": truth.law.click_chance(tau, best_looks, match, 0, best_standouts),
+        "as embeddings know": truth.law.click_chance(tau, world.known_tastes, match, 0, best_standouts),
         "bound": truth.law.click_chance(tau, tau, match, 0, np.full(len(tau), standouts.max())),
     }
 
@@ -219,14 +279,13 @@ def lifts(chances: dict[str, Numbers], base: dict[str, Numbers]) -> dict[str, di
     for name, values in {**base, **chances}.items():
         lift = share(values, base["oracle"])
         told[name] = {"chance": float(values.mean()), "lift": lift(everyone), "interval": interval(lift, len(everyone)),
-                      "of_bound": share(values, base["bound"])(everyone)}  # fmt: skip
+                      "of_product": share(values, base["oracle around the product"])(everyone)}  # fmt: skip
     return told
 
 
 def personal(world: World, way: Way, users: dict[str, Numbers]) -> tuple[dict[str, Any], Pixels]:
     """How personal a way to draw is; and its first own pictures."""
     painter, scorer = way.painter(world.taste), Scorer(world.taste, None)
-    names = list(world.names)
     base, chances, beats = references(world), {}, {}
     first: Pixels | None = None
     for label, vectors in {"general": None, **users}.items():
@@ -234,12 +293,12 @@ def personal(world: World, way: Way, users: dict[str, Numbers]) -> tuple[dict[st
         scenes = paint(painter, orders, f"{way.name}, {label}")
         chosen = {"one draw": scenes[:, 0], f"best of {CANDIDATES}": kept(scorer, orders, scenes)}
         for how, pictures in chosen.items():
-            chances[f"{label}, {how}"] = world.chances(world.people, pictures, names)
+            chances[f"{label}, {how}"] = world.chances(world.everyone, pictures)
             if vectors is not None:
                 won = wins(world, pictures)
                 beats[f"{label}, {how}"] = {"share": float(won.mean()), "interval": interval(lambda rows, won=won: float(won[rows].mean()), len(won))}  # fmt: skip
         if vectors is not None:
-            every = np.stack([world.chances(world.people, scenes[:, one], names) for one in range(CANDIDATES)])
+            every = np.stack([world.chances(world.everyone, scenes[:, one]) for one in range(CANDIDATES)])
             chances[f"{label}, best of {CANDIDATES} by the true law"] = every.max(axis=0)
         if label == "own":
             first = scenes
@@ -310,10 +369,13 @@ class Exact:
     def fit(cls, world: World, scenes: int = 480) -> Exact:
         pictures = held_out(world, scenes)
         products = [world.products[one % len(world.products)] for one in range(scenes)]
+        files = [world.concepts["product_image"][one % len(world.products)] for one in range(scenes)]
         ours = np.concatenate(
             [scene_looks(one[None], product) for one, product in zip(pictures, products, strict=True)]
         )
-        law = np.c_[look(pictures), standout(pictures, np.broadcast_to(BOX, (scenes, 4)))]
+        law = np.c_[
+            look(pictures), standout(pictures, np.array([product_square(world.folder / file) for file in files]))
+        ]
         bare = cls(ours.mean(0), ours.std(0), ours.min(0), ours.max(0), np.zeros(0))
         return replace(bare, weights=np.linalg.lstsq(bare._terms(ours), law, rcond=None)[0])
 
@@ -348,12 +410,12 @@ def swept(world: World, way: Way, vectors: Numbers, weights: Sequence[float]) ->
     What is lost of diversity is beside the first weight.
     """
     base, features, told, exact = references(world), EfficientNetLite0(), {}, Exact.fit(world)
-    scorer, names, first = Scorer(world.taste, None), list(world.names), None
-    count = DRAWS * len(names)
+    scorer, first = Scorer(world.taste, None), None
+    count = DRAWS * len(world.people)
     known = features(held_out(world, 2 * count))
     print(
-        f"\n| guidance | lift, one draw | best of {CANDIDATES} | painted exactly | best of {CANDIDATES} | own beats other, one draw | best of {CANDIDATES} |"
-        "\n|---|---|---|---|---|---|---|\n\n| guidance | Frechet | kernel x 1000 | precision | recall | diversity, features | thumbnails | of one order |"
+        f"\n| guidance | lift, one draw | of this product's | best of {CANDIDATES} | of this product's | painted exactly | best of {CANDIDATES} | own beats other, one draw | best of {CANDIDATES} |"
+        "\n|---|---|---|---|---|---|---|---|---|\n\n| guidance | Frechet | kernel x 1000 | precision | recall | diversity, features | thumbnails | of one order |"
         f"\n|---|---|---|---|---|---|---|---|\n| halves | {fidelity(asdict(distance(known[::2], known[1::2])))} | | | |"
     )
     for weight in weights:
@@ -365,17 +427,18 @@ def swept(world: World, way: Way, vectors: Numbers, weights: Sequence[float]) ->
         row["within_order"] = float(np.mean([spread(thumbnails(one)) for one in scenes]))
         for how, pictures in {"one draw": scenes[:, 0], f"best of {CANDIDATES}": kept(scorer, orders, scenes)}.items():
             won = wins(world, pictures)
-            row[how] = lifts({how: world.chances(world.people, pictures, names)}, base)[how]
+            row[how] = lifts({how: world.chances(world.everyone, pictures)}, base)[how]
             row[how] |= {"beats": float(won.mean()), "thumbnails": spread(thumbnails(pictures))}
         row["exact"] = {
-            how: lifts({how: values}, base)[how]["lift"] for how, values in exact.drawn(world, painter, orders).items()
+            how: lifts({how: values}, base)[how]["of_product"]
+            for how, values in exact.drawn(world, painter, orders).items()
         }
         first = first or row
         row["lost"] = {name: 1 - row[name] / first[name] for name in ("diversity", "thumbnails", "within_order")}
         told[f"{weight:g}"] = row
         one, best = row["one draw"], row[f"best of {CANDIDATES}"]
         print(
-            f"| {weight:g} | {one['lift']:.1%} | {best['lift']:.1%} | "
+            f"| {weight:g} | {one['lift']:.1%} | {one['of_product']:.1%} | {best['lift']:.1%} | {best['of_product']:.1%} | "
             + " | ".join(f"{value:.1%}" for value in row["exact"].values()) + f" | {one['beats']:.1%} | {best['beats']:.1%} |\n"
             f"| {weight:g} | {fidelity(row)} | " + " | ".join(f"{row[name]:.4f} ({-row['lost'][name]:+.1%})" for name in row["lost"]) + " |",
             flush=True,
@@ -394,12 +457,12 @@ def fidelity(row: dict[str, float]) -> str:
 def show(name: str, found: dict[str, Any]) -> None:
     """The tables of a way to draw."""
     print(
-        f"\n{name}\n\n| picture | true click chance | of the oracle's lift | 95 % | of the bound's |\n|---|---|---|---|---|"
+        f"\n{name}\n\n| picture | true click chance | of the oracle's lift | 95 % | of this product's |\n|---|---|---|---|---|"
     )
     for label, row in found["lift"].items():
         low, high = row["interval"]
         print(
-            f"| {label} | {row['chance']:.2%} | {row['lift']:.1%} | {low:.1%} to {high:.1%} | {row['of_bound']:.1%} |"
+            f"| {label} | {row['chance']:.2%} | {row['lift']:.1%} | {low:.1%} to {high:.1%} | {row['of_product']:.1%} |"
         )
     print("\n| own beats another user's | share | 95 % |\n|---|---|---|")
     for label, row in found["own_beats_other"].items():

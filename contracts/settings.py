@@ -162,10 +162,10 @@ class GeneratorSettings(_Frozen):
         default="diffusion",
         description="the way to draw: our own flow, its student in few steps, a GAN in one, or a checkpoint, see [stable_diffusion]",
     )
-    steps: int = Field(default=4, ge=1, le=1000, description="denoising steps of the flow")
+    steps: int = Field(default=2, ge=1, le=1000, description="denoising steps of the flow")
     student_steps: Literal[1, 2, 4] = Field(default=2, description="steps of the student")
     guidance: float = Field(
-        default=8.0,
+        default=16.0,
         ge=0,
         description="how hard looks are drawn to what the user clicks; 1 is Bayes' rule, 0 ignores it",
     )

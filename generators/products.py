@@ -29,8 +29,10 @@ MOST_PIXELS = 100_000_000
 WORKING_SIDE = 2048
 """A picture with a longer side of twice this and more is reduced by a whole factor, to no less than this; pixels."""
 
+CLEAR = 4
+"""Alpha up to this is dust at the margin, not product."""
+
 _FORMATS = ("PNG", "JPEG", "WEBP")
-_CLEAR = 4  # alpha up to this is dust at the margin, not product
 _STRIP_ROWS = 256  # of the reduced picture: made at a time, so that the whole is never held in full colour
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, MemoryError)
 
@@ -189,7 +191,7 @@ def _to_rgba(picture: Image.Image) -> Image.Image:
 
 def _visible_part(picture: Image.Image, where: str, trim: bool) -> Pixels:
     rgba = np.array(picture, dtype=np.uint8)
-    seen = rgba[..., 3] > _CLEAR
+    seen = rgba[..., 3] > CLEAR
     if not seen.any():
         raise DataError("product picture is fully transparent", where=where, fix="Export it with its pixels visible.")
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))

@@ -18,15 +18,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from generators.colour import lab_to_srgb, srgb_to_lab
+from generators.colour import clip_lab, lab_to_bytes, srgb_to_lab
 from generators.products import Pixels
-from generators.taste.look import average_cover, average_lab, lab_looks, ring_gap
+from generators.taste.look import Surroundings, average_cover, average_lab, lab_looks
 
 Floats = npt.NDArray[np.float32]
 
 ROUNDS = 4
 _PACE = 0.9  # of a correction that is made in a round
-_LIGHT_GAIN, _HUE_GAIN = (0.7, 1.6), (0.5, 1.6)
+_LIGHT_GAIN, _HUE_GAIN = (0.35, 1.6), (0.5, 1.6)
 _MOST_SHIFT, _MOST_GLOW = 30.0, 28.0  # CIELAB units
 _REACH = 0.18  # of the side: standard deviation of the fall of the glow
 _EVEN = 3.0  # times that the fall is cut: so far it is even
@@ -55,21 +55,20 @@ def grade(scenes: Pixels, framed: Pixels, masks: Floats, wanted: Floats) -> Pixe
 
 def _graded(scene: Pixels, product: Pixels, mask: Floats, wanted: Floats) -> Pixels:
     cover, small, held = average_cover(mask[None])[0], average_lab(scene[None])[0], average_lab(product[None])[0]
-    near = _near(cover)
+    near, around = _near(cover), Surroundings.of(cover[None])
     free = 1 - cover
     weight = max(float(free.sum()), 1.0)
     centre = np.asarray((small * free[..., None]).sum((0, 1)) / weight, np.float32)
     gain, shift, glow = np.ones(3, np.float32), np.zeros(3, np.float32), 0.0
     for _ in range(ROUNDS):
-        now = srgb_to_lab(lab_to_srgb(_apply(small, centre, gain, shift, glow, near)))  # within what can be shown
+        now = clip_lab(_apply(small, centre, gain, shift, glow, near))
         picture = now * free[..., None] + held * cover[..., None]
-        look = lab_looks(picture[None], cover[None])[0]
-        gain, glow = _corrected(gain, glow, look, wanted, picture, cover)
+        look = lab_looks(picture[None], around)[0]
+        gain, glow = _corrected(gain, glow, look, wanted, around.gaps(picture[None]))
         shift = shift + _PACE * 100 * (wanted[:3] - look[:3]) * cover.size / weight
         shift = np.clip(shift, -_MOST_SHIFT, _MOST_SHIFT).astype(np.float32)
     large = np.asarray(Image.fromarray(near).resize(scene.shape[:2], Image.Resampling.BICUBIC), np.float32)
-    graded = lab_to_srgb(_apply(srgb_to_lab(scene), centre, gain, shift, glow, large))
-    return np.asarray(np.round(graded), np.uint8)
+    return lab_to_bytes(_apply(srgb_to_lab(scene), centre, gain, shift, glow, large))
 
 
 def _apply(lab: Floats, centre: Floats, gain: Floats, shift: Floats, glow: float, near: Floats) -> Floats:
@@ -79,15 +78,15 @@ def _apply(lab: Floats, centre: Floats, gain: Floats, shift: Floats, glow: float
 
 
 def _corrected(
-    gain: Floats, glow: float, look: Floats, wanted: Floats, picture: Floats, cover: Floats
+    gain: Floats, glow: float, look: Floats, wanted: Floats, gaps: tuple[Floats, npt.NDArray[np.bool_]]
 ) -> tuple[Floats, float]:
     """Gain and glow after a round, from chroma, steps of lightness, and the gap round the product."""
     colourful = max(float(wanted[3]), 0.01) / max(float(look[3]), 0.01)
     busy = float(np.exp(wanted[4] - look[4]))
     light = float(np.clip(gain[0] * busy**_PACE, *_LIGHT_GAIN))
     hue = float(np.clip(gain[1] * colourful**_PACE, *_HUE_GAIN))
-    gap = ring_gap(picture, cover)
-    if gap is not None:
+    (gap,), (known,) = gaps
+    if known:
         apart = -25 * np.log(1 - min(max(float(wanted[5]), 0.05), _MOST_CONTRAST))
         needed = np.sqrt(max(apart**2 - float(gap[1] ** 2 + gap[2] ** 2), 0.0))  # of lightness, the hues as they are
         glow += _PACE * (np.copysign(needed, float(gap[0])) - float(gap[0]))

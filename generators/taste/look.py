@@ -6,6 +6,8 @@ call bright, warm, colourful, busy, or a product that stands out. Few numbers le
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -45,10 +47,10 @@ def picture_looks(pictures: Pixels, masks: npt.NDArray[np.generic] | None = None
     for start in range(0, count, _CHUNK):
         part = slice(start, start + _CHUNK)
         lab = average_lab(pictures[part])
-        covers = None
+        around = None
         if masks is not None:
-            covers = average_cover(masks[part] if masks.ndim == 3 else masks[None])
-        looks[part] = lab_looks(lab, covers)
+            around = Surroundings.of(average_cover(masks[part] if masks.ndim == 3 else masks[None]))
+        looks[part] = lab_looks(lab, around)
     return looks
 
 
@@ -57,47 +59,47 @@ def colour_look(colours: Pixels) -> Floats:
     return np.asarray(srgb_to_lab(colours) / 100, np.float32)
 
 
-def lab_looks(lab: Floats, covers: Floats | None) -> Floats:
-    """`picture_looks` of what `average_lab` and `average_cover` gave: (P, s, s, 3) and (P or 1, s, s), or None, into (P, 6)."""
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """The pixels on a product, and those of the ring around it: (P or 1, s, s) each."""
+
+    inside: npt.NDArray[np.bool_]
+    ring: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, covers: Floats) -> Surroundings:
+        """From what `average_cover` gave, (P or 1, s, s)."""
+        inside = covers > 0.5
+        return cls(inside, _widened(inside, max(1, round(_RING * covers.shape[1] / _SIDE))) & ~inside)
+
+    def gaps(self, lab: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """(P, 3) mean CIELAB colour of the ring less that of the product, and (P,) whether there are both; lab is (P, s, s, 3)."""
+        known = np.broadcast_to(self.inside.any((1, 2)) & self.ring.any((1, 2)), len(lab))
+        return _mean_under(lab, self.ring) - _mean_under(lab, self.inside), known
+
+
+def lab_looks(lab: Floats, around: Surroundings | None) -> Floats:
+    """`picture_looks` of what `average_lab` gave, (P, s, s, 3), into (P, 6); None: no product is known."""
     light, red, yellow = lab[..., 0], lab[..., 1], lab[..., 2]
     down, across = np.diff(light, axis=1)[:, :, :-1], np.diff(light, axis=2)[:, :-1]
-    steps = np.hypot(down, across).mean((1, 2)) * (lab.shape[1] / _SIDE)
+    steps = np.sqrt(down * down + across * across).mean((1, 2)) * (lab.shape[1] / _SIDE)
     contrast = np.full(len(lab), NO_CONTRAST, np.float32)
-    if covers is not None:
-        inside, ring = _inside_and_ring(covers, lab.shape[1])
-        known = np.broadcast_to((inside.any((1, 2))) & ring.any((1, 2)), len(lab))
-        gap = np.sqrt(((_mean_under(lab, inside) - _mean_under(lab, ring)) ** 2).sum(1))
-        contrast = np.where(known, 1 - np.exp(-gap / 25), contrast).astype(np.float32)
+    if around is not None:
+        gaps, known = around.gaps(lab)
+        contrast = np.where(known, 1 - np.exp(-np.sqrt((gaps**2).sum(1)) / 25), contrast).astype(np.float32)
     return np.stack(
         [
             light.mean((1, 2)) / 100, red.mean((1, 2)) / 100, yellow.mean((1, 2)) / 100,
-            np.hypot(red, yellow).mean((1, 2)) / 100, np.log(_STEP_FLOOR + steps), contrast,
+            np.sqrt(red * red + yellow * yellow).mean((1, 2)) / 100, np.log(_STEP_FLOOR + steps), contrast,
         ],
         axis=1,
     ).astype(np.float32)  # fmt: skip
 
 
-def ring_gap(lab: Floats, cover: Floats) -> Floats | None:
-    """(3,) mean CIELAB colour of the ring around a product less that of the product, of which contrast tells the length.
-
-    Args:
-        lab: (s, s, 3). cover: (s, s). None: there is no product, or nothing around it.
-    """
-    inside, ring = _inside_and_ring(cover[None], lab.shape[0])
-    if not inside.any() or not ring.any():
-        return None
-    return np.asarray((_mean_under(lab[None], ring) - _mean_under(lab[None], inside))[0], np.float32)
-
-
-def _inside_and_ring(covers: Floats, side: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    inside = covers > 0.5
-    return inside, _widened(inside, max(1, round(_RING * side / _SIDE))) & ~inside
-
-
 def _mean_under(lab: Floats, where: npt.NDArray[np.bool_]) -> Floats:
-    weights = np.broadcast_to(where, lab.shape[:3]).astype(np.float32)
-    total = np.maximum(weights.sum((1, 2)), 1)[:, None]
-    return np.asarray(np.einsum("nhwc,nhw->nc", lab, weights) / total, np.float32)
+    weights = np.broadcast_to(where, lab.shape[:3]).reshape(len(lab), 1, -1).astype(np.float32, order="C")
+    total = np.maximum(weights.sum(2), 1)
+    return np.asarray((weights @ lab.reshape(len(lab), -1, 3))[:, 0] / total, np.float32)
 
 
 def _widened(where: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:

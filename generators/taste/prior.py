@@ -16,6 +16,10 @@ are normal again, with
 
 weight 0 ignores the user, 1 is Bayes' rule (odds stand for chances: they differ by log(1 - p), small where clicks are
 rare), larger is stronger, and never beyond the look that pleases the user most.
+
+A product that stands out pleases everybody, so with the weight the wish for contrast grows without end. A look that wishes for more
+than MOST_CONTRAST is drawn as if it had wished for just that: the normal of the other numbers given this contrast, so that they
+do not follow a wish that no picture has.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generators.colour import srgb_to_lab
+from generators.taste.look import LOOK
 from generators.taste.taste import Taste
 
 Floats = npt.NDArray[np.float32]
@@ -35,6 +40,10 @@ Pixels = npt.NDArray[np.uint8]
 PRODUCT = ("lightness", "red_green", "yellow_blue", "cover")
 """Numbers of a product: mean L*, a* and b* over 100 of its pixels, and its share of the picture; zeros without one."""
 
+MOST_CONTRAST = 0.85
+"""The contrast that is wished for at most: about what pictures have whose product stands out most, and what a scene can be graded to."""
+
+_CONTRAST = LOOK.index("contrast")
 _RIDGE = 10.0  # pictures' worth of belief that the product does not matter
 
 
@@ -121,9 +130,12 @@ class LookPrior:
     def draw(
         self, products: Floats, users: Floats | None, taste: Taste | None, weight: float, noise: Doubles
     ) -> Floats:
-        """(B, F) looks to paint; `noise` (B, F) is standard normal, one row a picture. See `tilted`."""
+        """(B, F) looks to paint; `noise` (B, F) is standard normal, one row a picture. See the top of this file."""
         mean, covariance = self.tilted(products, users, taste, weight)
-        return np.asarray(mean + noise @ np.linalg.cholesky(covariance).T, np.float32)
+        looks = mean + noise @ np.linalg.cholesky(covariance).T
+        excess = np.maximum(looks[:, _CONTRAST] - MOST_CONTRAST, 0)
+        follow = covariance[:, _CONTRAST] / covariance[_CONTRAST, _CONTRAST]
+        return np.asarray(looks - excess[:, None] * follow, np.float32)
 
     def tell(self, looks: Floats) -> Floats:
         """(B, F) looks as a network is told them: mean 0 and variance 1 over logged pictures."""

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -102,6 +102,7 @@ def test_two_strong_reds_are_two_pictures() -> None:
     assert twin.distance > 3 * CheckSettings().run_repeat
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(-1, 3)), max_size=80), st.integers(0, 9))
 def test_the_album_names_what_a_plain_search_names(pictures: list[tuple[int, int]], wanted: int) -> None:
     looks = stream(3, "looks").uniform(0, 100, (10, 64, 3)).astype(np.float32)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from generators.taste.look import LOOK
-from generators.taste.prior import PRODUCT, LookPrior, product_numbers
+from generators.taste.prior import MOST_CONTRAST, PRODUCT, LookPrior, product_numbers
 from generators.taste.taste import Taste
 
 F, D = len(LOOK), 3
+CONTRAST = LOOK.index("contrast")
 
 
 def random(seed: int = 0) -> np.random.Generator:
@@ -27,6 +30,13 @@ def planted(count: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def prior() -> LookPrior:
     products, _, looks = planted()
     return LookPrior.fit(looks, products)
+
+
+def shifted(known: LookPrior, contrast: float) -> LookPrior:
+    """The same with so much more contrast."""
+    base = known.base.copy()
+    base[CONTRAST] += contrast
+    return replace(known, base=base)
 
 
 def taste() -> Taste:
@@ -93,12 +103,29 @@ def test_a_larger_weight_pleases_the_user_more_and_spreads_less() -> None:
 
 
 def test_draws_have_the_mean_and_covariance_that_were_asked_for() -> None:
-    known, model = prior(), taste()
+    known, model = shifted(prior(), -2.0), taste()
     products = np.repeat(planted()[0][:1], 50_000, axis=0)
     looks = known.draw(products, None, model, 2.0, random(7).normal(size=(50_000, F)))
     mean, covariance = known.tilted(products[:1], None, model, 2.0)
     assert np.allclose(looks.mean(0), mean[0], atol=0.003)
     assert np.allclose(np.cov(looks.T), covariance, atol=0.0006)
+
+
+def test_a_wish_for_more_contrast_than_there_is_leaves_the_other_numbers_as_contrast_at_its_most_would_have_them() -> (
+    None
+):
+    """By regression over unbounded draws of the same normal: what the others are where contrast is at its most."""
+    known, products = prior(), np.repeat(planted()[0][:1], 200_000, axis=0)
+    noise = random(8).normal(size=(200_000, F))
+    free = known.mean(products) + noise @ np.linalg.cholesky(known.covariance).T
+    drawn = known.draw(products, None, None, 0.0, noise)
+    over = free[:, CONTRAST] > MOST_CONTRAST
+    assert 0.05 < over.mean() < 0.95
+    assert np.allclose(drawn[~over], free[~over], atol=1e-6)
+    assert np.allclose(drawn[over, CONTRAST], MOST_CONTRAST, atol=1e-6)
+    design = np.c_[np.ones(len(free)), free[:, CONTRAST]]
+    at_most = np.array([1, MOST_CONTRAST]) @ np.linalg.lstsq(design, free, rcond=None)[0]
+    assert np.allclose(drawn[over].mean(0), at_most, atol=0.004)
 
 
 def test_a_product_is_known_by_the_colour_under_its_mask_and_how_much_it_covers() -> None:
