@@ -1,6 +1,6 @@
 """Turns a planted world of a million users into what `adloom run` costs on it: seconds and memory by stage, and exponents.
 
-    python -m benchmarks.whole_batch [--scale 0.5 1 2] [--cluster local] [--limit-minutes 90] [--small]
+    python -m benchmarks.whole_batch [--scale 0.5 1 2] [--cluster local] [--limit-minutes 90] [--until ranking] [--small]
 
 Scale 1 is a million users, 20 million events, 4 million impressions, 2,016 concepts and 1,000 personal renders; each number
 grows with the scale. Every concept of the planted world becomes one concept for each of its pictures, and the truth is taken
@@ -66,8 +66,11 @@ def tree_bytes(session: int) -> int:
     return total
 
 
-def run_batch(data: Path, out: Path, renders: int, limit: float, *, cluster: str, settings: str) -> dict[str, Any]:
-    """`adloom run` as a process of its own: what its manifests tell, and the memory of it and all that it started."""
+def run_batch(
+    data: Path, out: Path, renders: int, limit: float, *, cluster: str, settings: str, until: str = ""
+) -> dict[str, Any]:
+    """`adloom run` as a process of its own: what its manifests tell, and the memory of it and all that it started; it is
+    ended when it has finished the stage `until`."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "settings.toml").write_text(settings)
     command = [sys.executable, "-m", "flows", "run", str(data), "--config", str(out / "settings.toml")]
@@ -78,7 +81,8 @@ def run_batch(data: Path, out: Path, renders: int, limit: float, *, cluster: str
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         while process.poll() is None:
             peak = max(peak, tree_bytes(process.pid))
-            if limit and time.monotonic() - began > limit:
+            enough = bool(until) and any((out / "runs").glob(f"*/{until}/manifest.json"))
+            if enough or (limit and time.monotonic() - began > limit):
                 os.killpg(process.pid, signal.SIGKILL)
             time.sleep(EVERY_SECONDS)
     told: dict[str, Any] = {
@@ -134,6 +138,7 @@ def main() -> None:
     parser.add_argument("--cluster", default="", help="run each batch a second time so: local, or tcp://...")
     parser.add_argument("--candidates", type=int, default=0, help="concepts scored per user; else as in the settings")
     parser.add_argument("--limit-minutes", type=float, default=0, help="a batch is ended after so long; 0: never")
+    parser.add_argument("--until", choices=STAGES, default="", help="a batch is ended after this stage")
     parser.add_argument("--home", type=Path, help="where worlds and runs go, and stay; else a folder that is removed")
     asked = parser.parse_args()
     settings = f"[ranking]\ncandidates = {asked.candidates}\n" if asked.candidates else ""
@@ -155,7 +160,8 @@ def main() -> None:
                 shutil.rmtree(home / kind, ignore_errors=True)
                 cluster = asked.cluster if kind == "cluster" else ""
                 limit = 60 * asked.limit_minutes
-                one[kind] = run_batch(home / "shop", home / kind, renders, limit, cluster=cluster, settings=settings)
+                how = {"cluster": cluster, "settings": settings, "until": asked.until}
+                one[kind] = run_batch(home / "shop", home / kind, renders, limit, **how)
                 slopes = exponents(found)
                 machine = {"python": platform.python_version(), "cores": len(os.sched_getaffinity(0))}
                 told = {"machine": machine, "cluster": asked.cluster, "scales": found, "exponents": slopes}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
@@ -24,6 +24,9 @@ LEAST_SPECTRUM_KEPT = 1.0
 MOST_MEAN_SHIFT = 0.25
 UNUSABLE_EVENTS_EXPLAINED = 0.5
 """Under this share the batch does not use a space at all."""
+
+PART_EVENTS = 4_000_000
+"""Days are looked at together while they have no more events."""
 
 Advice = Literal["keep", "refit", "unusable"]
 
@@ -52,26 +55,35 @@ class Drift:
     reasons: tuple[str, ...]
 
 
-def drift(space: Space, events: pl.DataFrame, *, window: int, action_weights: Mapping[str, float]) -> Drift:
+def drift(
+    space: Space, events: pl.DataFrame | pl.LazyFrame, *, window: int, action_weights: Mapping[str, float]
+) -> Drift:
     """Measures drift and applies the rule of docs/space.md.
 
     Args:
         space: the frozen one; its guests do not count as explained.
-        events: table `events`, all of it.
+        events: table `events`, all of it; a scan of files is read some days at a time.
         window: as in `fit_space`.
         action_weights: as in `fit_space`.
     """
-    dated = events.select("user_id", "at", "action", "item_id", "topics", day=pl.col("at").dt.date()).sort("day")
-    dated = dated.with_columns(
-        own=pl.Series(codes(dated["item_id"], pl.Series(space.fitted_ids, dtype=pl.String)) >= 0),
-        weight=pl.Series(weights_of(dated["action"], action_weights)),
-    )
-    daily: dict[date, pl.DataFrame] = {f["day"][0]: f for f in dated.partition_by("day", maintain_order=True)}
-    first, last, span = min(daily), max(daily), timedelta(days=RECENT_DAYS)
-    recent = dated.filter(pl.col("day") > last - span)
-    moments = {day: _Moments.of(space, frame) for day, frame in daily.items()}
+    own = pl.Series(space.fitted_ids, dtype=pl.String)
+    dated = events.lazy().select("user_id", "at", "action", "item_id", "topics", day=pl.col("at").dt.date())
+    moments, rows = {}, []
+    for first, last in _spans(dated, PART_EVENTS):
+        some = dated.filter(pl.col("day").is_between(first, last)).collect().sort("day")
+        some = some.with_columns(
+            own=pl.Series(codes(some["item_id"], own) >= 0),
+            weight=pl.Series(weights_of(some["action"], action_weights)),
+        )
+        for frame in some.partition_by("day", maintain_order=True):
+            moments[frame["day"][0]] = _Moments.of(space, frame)
+            rows.append({"day": frame["day"][0], **_explained(frame)})
+        del some
+    first, last, span = min(moments), max(moments), timedelta(days=RECENT_DAYS)
     origin = _Moments.sum([found for day, found in moments.items() if day < first + span])
-    rows = [{"day": day, **_explained(frame), "mean_shift": moments[day].shift(origin)} for day, frame in daily.items()]
+    rows = [{**row, "mean_shift": moments[row["day"]].shift(origin)} for row in rows]
+    recent = dated.filter(pl.col("day") > last - span).select("user_id", "at", "action", "item_id").collect()
+    recent = recent.with_columns(own=pl.Series(codes(recent["item_id"], own) >= 0))
     now = _explained(recent)
     shift = _Moments.sum([found for day, found in moments.items() if day > last - span]).shift(origin)
     kept = spectrum_kept(space, recent, window=window, action_weights=action_weights)
@@ -86,6 +98,21 @@ def drift(space: Space, events: pl.DataFrame, *, window: int, action_weights: Ma
         advice=advice,
         reasons=reasons,
     )
+
+
+def _spans(dated: pl.LazyFrame, size: int) -> Iterator[tuple[date, date]]:
+    """First and last day of spans of days that together have at most `size` events, or of one day that has more."""
+    counts = dated.group_by("day").len().sort("day").collect(engine="streaming")
+    span: list[date] = []
+    held = 0
+    for day, count in counts.iter_rows():
+        if span and held + count > size:
+            yield span[0], span[-1]
+            span, held = [], 0
+        span.append(day)
+        held += count
+    if span:
+        yield span[0], span[-1]
 
 
 def spectrum_kept(

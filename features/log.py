@@ -11,7 +11,7 @@ import polars as pl
 
 from contracts.compiled import compiled_with_arrays
 from contracts.tables import ACTIONS
-from features.history import MICROS_PER_SECOND, Floats, Ints, codes, micros
+from features.history import MICROS_PER_SECOND, Floats, Ints, codes, micros, ragged
 from features.space import Space, Vectors
 
 DEVICES = ("phone", "desktop", "tablet")
@@ -70,6 +70,44 @@ class Impressions(NamedTuple):
     at: Ints
     clicked: Ints
     slot: Floats
+
+
+class Shown(NamedTuple):
+    """Impressions of U users, coded once for any number of tables.
+
+    Attributes:
+        users: (U,) distinct ids, ascending; the codes of the impressions' users.
+        in_time: the impressions by time; ties keep the order of the log.
+        by_user: the same by user, then time. begin: (U + 2,) where each user's begin in it; user U was shown nothing.
+    """
+
+    users: pl.Series
+    in_time: Impressions
+    by_user: Impressions
+    begin: Ints
+
+    @staticmethod
+    def of(impressions: pl.DataFrame, concepts: pl.DataFrame) -> Shown:
+        """From the tables; the ids of `concepts` are distinct."""
+        users = impressions["user_id"].unique().sort()
+        coded = code_impressions(impressions, users, concepts)
+        begin, order = by_user(coded.user, coded.at, len(users))
+        in_time = in_order(coded, np.argsort(coded.at, kind="stable"))
+        return Shown(users, in_time, in_order(coded, order), np.append(begin, begin[-1]))
+
+    def codes(self, users: pl.Series) -> Ints:
+        """Code of each user, U for one who was shown nothing."""
+        if not len(self.users):
+            return np.zeros(len(users), dtype=np.int64)
+        place = self.users.search_sorted(users).to_numpy().astype(np.int64)
+        held = self.users.gather(np.minimum(place, len(self.users) - 1)) == users
+        return np.where(held.to_numpy(), place, len(self.users))
+
+    def to(self, codes: Ints) -> tuple[Ints, Impressions]:
+        """The impressions of some users by user, then time, and (n + 1,) where each one's begin."""
+        lengths = self.begin[codes + 1] - self.begin[codes]
+        _, rows = ragged(self.begin[codes], lengths)
+        return sealed(np.concatenate(([0], np.cumsum(lengths)))), in_order(self.by_user, rows)
 
 
 class Concepts(NamedTuple):

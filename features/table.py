@@ -14,23 +14,21 @@ from contracts.settings import FeatureSettings
 from features.browsing import replay
 from features.exposure import blank_tallies, replay_of_all, replay_of_users
 from features.glossary import Feature, features_of
+from features.history import Ints
 from features.log import (
     Concepts,
-    Impressions,
     Pairs,
-    by_user,
+    Shown,
     code_concepts,
     code_events,
-    code_impressions,
     code_pairs,
-    in_order,
     sealed,
     topic_codes,
 )
 from features.space import Space, Vectors
 from features.state import COLUMNS, blank, rows_of, rules_of, shared_rows
 
-PART_EVENTS = 25_000_000
+PART_EVENTS = 5_000_000
 """A log with more events is read several times, for some of the users each time."""
 
 _TASKS = 16
@@ -40,7 +38,7 @@ def ranking_table(
     pairs: pl.DataFrame,
     *,
     events: pl.DataFrame | pl.LazyFrame,
-    impressions: pl.DataFrame,
+    impressions: pl.DataFrame | Shown,
     concepts: pl.DataFrame,
     space: Space,
     settings: FeatureSettings,
@@ -52,8 +50,8 @@ def ranking_table(
 
     Args:
         pairs: user_id, at, concept_id and any other columns; N rows, any order. Users and concepts may be unknown.
-        events: table `events`, may run on after t; a scan of files is read in batches.
-        impressions: table `impressions`, may run on after t.
+        events: table `events`, may run on after t; of a scan of files, best sorted by user, some users are read at a time.
+        impressions: table `impressions`, may run on after t; or `shown` made of it, once for many tables.
         concepts: table `concepts`.
         space: where items stand; it must not have been learned from what the table is to be judged on.
         settings: half-lives, delay, session gap, action weights, groups.
@@ -73,15 +71,14 @@ def ranking_table(
             f"has columns named like features: {', '.join(taken)}", where="pairs", fix="Rename or drop them."
         )
     asked = pairs["user_id"].unique().sort()
-    others = impressions["user_id"].unique().sort()
-    everyone = pl.concat([asked, others.filter(~others.is_in(asked.implode()))])
-    concepts = concepts.unique("concept_id", keep="first", maintain_order=True)
+    concepts = distinct(concepts)
+    log = impressions if isinstance(impressions, Shown) else Shown.of(impressions, concepts)
     topics = topic_codes(space)
-    coded, shown = code_concepts(concepts, space, topics), code_impressions(impressions, everyone, concepts)
+    coded = code_concepts(concepts, space, topics)
     wanted = code_pairs(pairs, asked, concepts, settings.delay_seconds)
     out = np.full((len(names), len(pairs)), np.nan, dtype=np.float32)
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
-        tasks = list(_exposure_tasks(pool, shown, wanted, coded, len(everyone), features, out))
+        tasks = list(_exposure_tasks(pool, log, log.codes(asked), wanted, coded, features, out))
         if any(feature.group in COLUMNS for feature in features):
             _fill_browsing(pool, events, asked, wanted, coded, space, topics, settings, out)
         for task in tasks:
@@ -90,6 +87,16 @@ def ranking_table(
     clock = pairs.select(hour=pl.col("at").dt.hour(), weekday=pl.col("at").dt.weekday())
     columns |= {name: clock[name].cast(pl.Float32) for name in clock.columns if name in columns}
     return pairs.with_columns(columns.values())
+
+
+def distinct(concepts: pl.DataFrame) -> pl.DataFrame:
+    """Each concept once."""
+    return concepts.unique("concept_id", keep="first", maintain_order=True)
+
+
+def shown(impressions: pl.DataFrame, concepts: pl.DataFrame) -> Shown:
+    """The impressions as `ranking_table` takes them many times, with the same concepts."""
+    return Shown.of(impressions, distinct(concepts))
 
 
 def _fill_browsing(
@@ -110,7 +117,7 @@ def _fill_browsing(
     count = int(events.lazy().select(pl.len()).collect().item())
     parts = max(1, min(-(-count // PART_EVENTS), len(users)))
     for low, high in pairwise(len(users) * part // parts for part in range(parts + 1)):
-        log = code_events(events, users[low:high], space, topics, needed)
+        log = code_events(_of(events, users[low:high], parts), users[low:high], space, topics, needed)
         asked = pairs._replace(begin=sealed(pairs.begin[low : high + 1]))
         topic_count = 1 + int(max(log.topics.max(initial=-1), concepts.topics.max(initial=-1)))
         rules = rules_of(settings, space, topics, topic_count)
@@ -124,25 +131,30 @@ def _fill_browsing(
             task.result()
 
 
+def _of(events: pl.DataFrame | pl.LazyFrame, users: pl.Series, parts: int) -> pl.DataFrame | pl.LazyFrame:
+    """The events without those of users before and after some, sorted ones, where there are others."""
+    if parts == 1:
+        return events
+    return events.lazy().filter(pl.col("user_id").is_between(pl.lit(users[0]), pl.lit(users[-1])))
+
+
 def _exposure_tasks(
     pool: ThreadPoolExecutor,
-    impressions: Impressions,
+    shown: Shown,
+    users: Ints,
     pairs: Pairs,
     concepts: Concepts,
-    users: int,
     features: Sequence[Feature],
     out: Vectors,
 ) -> Iterator[Future[None]]:
-    """Starts to fill the features of exposure."""
+    """Starts to fill the features of exposure; `users` are the codes in `shown` of those whose pairs are asked for."""
     groups = [feature.group for feature in features]
     if "click_rates" in groups:
         order = sealed(np.argsort(pairs.horizon, kind="stable"))
-        in_time = in_order(impressions, np.argsort(impressions.at, kind="stable"))
-        tallies = blank_tallies(users, len(concepts.advertiser))
-        yield pool.submit(replay_of_all, in_time, pairs, order, tallies, groups.index("click_rates"), out)
+        tallies = blank_tallies(len(shown.users) + 1, len(concepts.advertiser))
+        known = pairs._replace(user=sealed(users[pairs.user]))
+        yield pool.submit(replay_of_all, shown.in_time, known, order, tallies, groups.index("click_rates"), out)
     if "fatigue" in groups:
-        begin, by = by_user(impressions.user, impressions.at, users)
-        begin = sealed(begin[: len(pairs.begin)])
+        begin, mine = shown.to(users)
         tally = np.zeros((len(concepts.advertiser) + concepts.advertiser.max(initial=-1) + 1, 4), np.int64)
-        mine = in_order(impressions, by)
         yield pool.submit(replay_of_users, begin, mine, pairs, concepts, groups.index("fatigue"), tally, out)

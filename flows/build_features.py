@@ -96,7 +96,7 @@ def work(job: Job, folder: Path) -> None:
     del days
     told = facts(space, origin, as_of, test_from, len(today), pairs, finder, clicks)
     del finder
-    write_json(folder / "drift.json", drift_of(now, events.collect(), settings))
+    write_json(folder / "drift.json", drift_of(now, events, settings))
     write_json(folder / "facts.json", told)
 
 

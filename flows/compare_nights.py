@@ -137,8 +137,10 @@ def _features(job: Job) -> pl.DataFrame:
     if set(wanted) <= set(pl.read_parquet_schema(files_of(table)[0])):
         daily = pl.read_parquet(table)
     else:
-        logged = pl.read_parquet(job.run / "features" / "logged.parquet").sort("at")
-        daily = logged.tail(max(len(logged) // 5, 1))
+        logged = job.run / "features" / "logged.parquet"
+        order = pl.read_parquet(logged, columns=["at"])["at"].arg_sort()
+        last = order.tail(max(len(order) // 5, 1)).sort()
+        daily = pl.read_parquet(logged, columns=["user_id", "concept_id", *wanted])[last]
     return daily.select("user_id", "concept_id", *(name for name in wanted if name in daily.columns))
 
 

@@ -36,7 +36,7 @@ def measure_drift(job: Job) -> dict[str, Any]:
     return drift_of(space, events, settings)
 
 
-def drift_of(space: Space, events: pl.DataFrame, settings: FeatureSettings) -> dict[str, Any]:
+def drift_of(space: Space, events: pl.DataFrame | pl.LazyFrame, settings: FeatureSettings) -> dict[str, Any]:
     """Drift as JSON values, as in report.json under `space`; `space` may have guests, which are counted."""
     found = drift(space, events, window=settings.covisit_window, action_weights=settings.action_weights)
     days = [{**row, "day": row["day"].isoformat()} for row in found.days.iter_rows(named=True)]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import polars as pl
 from contracts.settings import Settings
 from features.embeddings import embeddings_at
 from features.space import Space, Vectors
-from features.table import ranking_table
+from features.table import ranking_table, shown
 from flows.job import Job
 from flows.part_users import files_of, read_parts
 from flows.refit_space import welcomed
@@ -97,6 +98,11 @@ class Day:
         placed = pl.read_parquet(job.run / "features" / "concept_vectors.parquet")
         return cls.of(events, impressions, concepts, space, placed, job.settings)
 
+    @cached_property
+    def _tables(self) -> dict[str, Any]:
+        """`others` with the impressions coded, once for all parts."""
+        return {**self.others, "impressions": shown(self.others["impressions"], self.others["concepts"])}
+
     def log_of(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The events of the users from the first row's to the last one's; the rows are sorted by user_id."""
         first, last = rows["user_id"][0], rows["user_id"][-1]
@@ -107,11 +113,11 @@ class Day:
 
     def rows(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """The features of pairs, sorted by user_id: the same values as with all users at once."""
-        return ranking_table(pairs, events=self.log_of(pairs), **self.others)
+        return ranking_table(pairs, events=self.log_of(pairs), **self._tables)
 
     def table(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """The features of pairs of any users, in their order, all at once."""
-        return ranking_table(pairs, events=self.events, **self.others)
+        return ranking_table(pairs, events=self.events, **self._tables)
 
     def vectors(self, moments: pl.DataFrame) -> Vectors:
         """(n, D) embeddings of users at moments (user_id, at), sorted by user_id."""

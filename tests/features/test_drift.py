@@ -45,6 +45,17 @@ def test_a_log_that_goes_on_as_before_needs_no_refit(events: pl.DataFrame, space
     assert found.mean_shift < 0.1
 
 
+@pytest.mark.parametrize("size", [1, 30_000])
+def test_days_may_be_looked_at_some_at_a_time(
+    events: pl.DataFrame, space: Space, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    whole = drift(space, events, **KNOBS)
+    monkeypatch.setattr("features.drift.PART_EVENTS", size)
+    found = drift(space, events.lazy(), **KNOBS)
+    assert found.days.equals(whole.days)
+    assert (found.spectrum_kept, found.mean_shift) == (whole.spectrum_kept, whole.mean_shift)
+
+
 @pytest.mark.parametrize(("share", "advice"), [(0.1, "keep"), (0.3, "refit"), (0.6, "unusable")])
 def test_items_that_the_space_does_not_know_are_counted(events: pl.DataFrame, past: pl.DataFrame, share: float, advice: str) -> None:  # fmt: skip
     items = events["item_id"].unique().sort()
