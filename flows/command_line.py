@@ -76,6 +76,7 @@ def run(
     models: Models = MODELS,
     renders: Annotated[int | None, Parameter(help="Personal pictures at most; overrides the settings.")] = None,
     cluster: Cluster = "",
+    publish: Annotated[str, Parameter(help="Copy the finished run there: s3://, gs://, az://, file:///.")] = "",
     as_json: Json = False,
 ) -> int:
     """Run the whole batch; stages that are up to date are skipped.
@@ -86,7 +87,11 @@ def run(
     ----------
     data: The data folder; the shipped sample when left out.
     """
+    from flows.publish_run import destination, publish_run  # noqa: PLC0415 - slow to import
+
     open_log()
+    if publish:
+        destination(publish)
     job = Job(data or SHIPPED, with_renders(load_settings(config), renders), out_dir, models, cluster)
     with contextlib.closing(BatchServer(job.runs)) as server:
         if (
@@ -98,12 +103,18 @@ def run(
 
         ticker = Ticker(out, len(STAGES), quiet=as_json)
         results = run_batch(job, ticker.tell, server=server)
+    published = publish_run(job.run, publish) if publish else ""
     report = job.run / "evaluation" / "report.html"
     if as_json:
         told = [(r.name, r.skipped, r.seconds, r.rows, r.peak_bytes) for r in results]
         stages = [dict(zip(("stage", "skipped", "seconds", "rows", "peak_bytes"), one, strict=True)) for one in told]
         look = json.loads((job.run / SUMMARY).read_text(encoding="utf-8"))["look"]
-        print(json.dumps({"run": str(job.run), "report": str(report), "stages": stages, "look": look}))
+        print(
+            json.dumps(
+                {"run": str(job.run), "report": str(report), "stages": stages, "look": look}
+                | ({"published": published} if publish else {})
+            )
+        )
         return 0
     if all(result.skipped for result in results):
         out.print("Every stage is up to date.")
@@ -113,6 +124,8 @@ def run(
         out.print(f"Look at this run: {reason}")
     out.print(f"Report    {report}")
     out.print(f"Creatives {job.run / 'generators' / 'images'}")
+    if publish:
+        out.print(f"Published {published}")
     return 0
 
 
