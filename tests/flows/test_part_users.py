@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from flows.compare_nights import _scores
 from flows.evaluate_run import evaluate_slates
 from flows.job import Job
 from flows.part_users import by_user, files_of, read_parts, whole_users, write_parts
@@ -54,6 +55,17 @@ def tables(job: Job) -> dict[str, pl.DataFrame]:
         for stage in ("features", "ranking")
         for path in sorted((job.run / stage).glob("*.parquet"))
     }
+
+
+@pytest.mark.parametrize(("parts", "looked_at"), [(1, 1), (8, 8), (20, 8)])
+def test_nights_are_compared_by_the_scores_of_some_parts(tmp_path: Path, parts: int, looked_at: int) -> None:
+    job = Job(tmp_path, small_settings(), tmp_path / "runs")
+    job.__dict__["run_id"] = "run"
+    (job.run / "ranking").mkdir(parents=True)
+    scores = pl.DataFrame({"user_id": [f"{n:02d}" for n in range(parts)], "concept_id": "c"})
+    scores = scores.with_columns(score=0.0, click_chance=0.1)
+    write_parts(job.run / "ranking" / "scores.parquet", by_user(scores.lazy(), 1))
+    assert _scores(job)["user_id"].n_unique() == looked_at
 
 
 @pytest.mark.parametrize("large", [False, True])
