@@ -42,10 +42,16 @@ def modelled(log: pl.DataFrame, run: Path, features: Sequence[str], *, seed: int
         expected_slates(log, pl.read_parquet(replayed), concepts, policy, ranker.slot_offsets, seed),
         on=_SLATE, how="left", maintain_order="left",
     )  # fmt: skip
-    known = pl.read_parquet(run / "features" / "logged.parquet").select("impression_id", *features)
+    known = known_features(log, run, features)
     known = log.select("impression_id").join(known, on="impression_id", how="left", maintain_order="left")
     vectors = pl.read_parquet(run / "features" / "concept_vectors.parquet")
     return log.with_columns(marginal_ratio=marginal_ratios(log, matrix(known, features), vectors, seed))
+
+
+def known_features(log: pl.DataFrame, run: Path, features: Sequence[str]) -> pl.DataFrame:
+    """impression_id and the features of the log's impressions, those of others never in memory."""
+    rows = pl.scan_parquet(run / "features" / "logged.parquet").select("impression_id", *features)
+    return rows.join(log.lazy().select("impression_id"), on="impression_id", how="semi").collect(engine="streaming")
 
 
 def expected_slates(
@@ -107,7 +113,7 @@ def rewarded(
     prepared = run / "features" / "replay.parquet"
     if not prepared.exists():
         return log
-    known = pl.read_parquet(run / "features" / "logged.parquet").select("impression_id", *features)
+    known = known_features(log, run, features)
     seen = log.select("impression_id", "slot").join(known, on="impression_id", how="left", maintain_order="left")
     users = log["user_id"].rank("dense").to_numpy().astype(np.int64)
     columns = [*features, "slot"]
