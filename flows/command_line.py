@@ -87,17 +87,15 @@ def run(
     ----------
     data: The data folder; the shipped sample when left out.
     """
-    from flows.publish_run import destination, publish_run  # noqa: PLC0415 - slow to import
-
     open_log()
     if publish:
+        from flows.publish_run import destination, publish_run  # noqa: PLC0415 - slow to import
+
         destination(publish)
     job = Job(data or SHIPPED, with_renders(load_settings(config), renders), out_dir, models, cluster)
     with contextlib.closing(BatchServer(job.runs)) as server:
-        if (
-            job.store.manifest("evaluation") is None
-        ):  # so there is work, and a server starts while its stages are imported
-            server.begin()
+        if job.store.manifest("evaluation") is None:
+            server.begin()  # there is work, so it starts while the stages are imported
         from flows.run_batch import STAGES, run_batch  # noqa: PLC0415 - slow to import
         from flows.sum_up_run import SUMMARY, summary_table  # noqa: PLC0415 - slow to import
 
@@ -109,12 +107,8 @@ def run(
         told = [(r.name, r.skipped, r.seconds, r.rows, r.peak_bytes) for r in results]
         stages = [dict(zip(("stage", "skipped", "seconds", "rows", "peak_bytes"), one, strict=True)) for one in told]
         look = json.loads((job.run / SUMMARY).read_text(encoding="utf-8"))["look"]
-        print(
-            json.dumps(
-                {"run": str(job.run), "report": str(report), "stages": stages, "look": look}
-                | ({"published": published} if publish else {})
-            )
-        )
+        more = {"published": published} if publish else {}
+        print(json.dumps({"run": str(job.run), "report": str(report), "stages": stages, "look": look, **more}))
         return 0
     if all(result.skipped for result in results):
         out.print("Every stage is up to date.")
