@@ -38,7 +38,7 @@ def learn_generator(
 
     Checkpoints stay in `models/generator.training/<hash of the command>` until the training is finished.
     """
-    prepared = _prepared(job, "adloom train generator")
+    prepared = learnable(job, "adloom train generator")
     return train_version(
         prepared,
         _folder(job, "generator", prepared.examples.space_hash, curriculum),
@@ -59,7 +59,7 @@ def learn_short_cut(job: Job, game: Game, schedule: Schedule, *, tell: Callable[
         ModelError: there is no generator for the space.
     """
     made_by = f"adloom train {game.name}"
-    prepared = _prepared(job, made_by)
+    prepared = learnable(job, made_by)
     space_hash = prepared.examples.space_hash
     flow = find_generator(job.models, space_hash)
     if flow is None:
@@ -77,7 +77,7 @@ def learn_short_cut(job: Job, game: Game, schedule: Schedule, *, tell: Callable[
     return keep_version(job.models, game.name, result.weights_hash[:12], save, made_by=made_by).name
 
 
-def _prepared(job: Job, made_by: str) -> Prepared:
+def learnable(job: Job, made_by: str) -> Prepared:
     """All that may be learned from now, in the space in use."""
     features = job.settings.features
     with admitted_for_now(job) as tables:

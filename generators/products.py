@@ -223,7 +223,7 @@ def fit_product(product: Pixels, box: ProductBox, size: tuple[int, int]) -> tupl
     return _at_size(product, (width, height)), PixelBox(left, top, left + width, top + height)
 
 
-_REMEMBERED = 48
+_REMEMBERED = 128  # a batch of pictures in its sizes
 _sized: OrderedDict[tuple[int, int, int], tuple[Pixels, Pixels]] = OrderedDict()
 _sized_lock = Lock()
 

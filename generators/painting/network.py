@@ -139,9 +139,9 @@ class SceneNetwork(nn.Module, ConfigMixin):
         super().__init__()
         if side % 2 ** (len(channels) - 1):
             raise ValueError(f"side {side} is no multiple of 2 ** {len(channels) - 1}")
-        self.side, self.latent = side, latent
+        self.side, self.latent, self.channels = side, latent, tuple(channels)
         self.condition = ConditionEncoder(looks, dimensions, token_width, 4 * channels[0])
-        self.unet = _unet(side, latent=latent, channels=tuple(channels), layers=layers, token_width=token_width)
+        self.unet = _unet(side, latent=latent, channels=self.channels, layers=layers, token_width=token_width)
 
     def forward(self, noisy: Tensor, time: Tensor, ground: Tensor, condition: Condition) -> Tensor:
         """The velocity (B, Z, L, L).

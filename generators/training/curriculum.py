@@ -32,7 +32,9 @@ class Curriculum(Frozen):
         steps=1500, rows=12, learning_rate=1.5e-3, warmup_steps=100, weight_decay=1e-4, ema=0.995
     )
     flow: Schedule = Schedule()
-    channels: tuple[int, ...] = Field(default=(96, 128), min_length=1, description="width of each level of the flow")
+    channels: tuple[int, ...] = Field(
+        default=(64, 128), min_length=1, description="width of each level of a flow that sets out from nothing"
+    )
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,11 @@ def teach(
         curriculum: how.
         progress: called after every step.
         start_from: a folder of weights to set out from. Their codec is kept as it is, and so are their flow's weights,
-            but for what reads concepts if the space is another.
+            but for what reads concepts if the space is another; the flow keeps their width.
 
     Raises:
         DataError: the training file is unfit.
-        ModelError: `folder` holds another training; `start_from` is of another architecture; see `training.train`.
+        ModelError: `folder` holds another training, or `start_from` no fit weights; see `training.train`.
     """
     examples = read_examples(examples_file)
     source = source_of(examples_file)
@@ -87,7 +89,7 @@ def teach(
         codec,
         seed=curriculum.flow.seed,
         source=source,
-        channels=curriculum.channels,
+        channels=curriculum.channels if start is None else start.network.channels,
         start=None if start is None else start.network,
         same_space=start is not None and start.space_hash == examples.space_hash,
     )

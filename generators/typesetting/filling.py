@@ -14,7 +14,7 @@ Holes = npt.NDArray[np.bool_]
 _PATCH = 2  # radius: patches of 5 x 5 pixels are compared
 _WHOLE_SEARCH = 64  # scenes up to this side are searched whole, larger ones near what a smaller copy of them found
 _AT_ONCE = 128  # targets compared at once: their distances stay in the cache
-_ROUNDS = {"whole": 4, "near": 1}
+_ROUNDS = {32: 4, 64: 2}  # of search and vote, by the longest side; larger ones get one
 _LEVEL = (
     150.0  # levels of 255 that a patch costs when it is taken from a whole side higher or lower: horizons stay level
 )
@@ -117,7 +117,7 @@ def _vote(guess: Floats, hole: Holes) -> Floats:
     deep = _depth(hole)[at[:, 0], at[:, 1]]
     trust = np.float32(1.3) ** -deep  # patches near what is known weigh more
     whole = side <= _WHOLE_SEARCH
-    for _ in range(_ROUNDS["whole" if whole else "near"]):
+    for _ in range(next((rounds for longest, rounds in _ROUNDS.items() if side <= longest), 1)):
         found = _nearest(guess, at, sources) if whole else _nearest_by_halves(guess, at, sources)
         guess = _blend(guess, hole, at, found, trust)
     return guess
@@ -156,7 +156,7 @@ def _nearest(field: Floats, at: npt.NDArray[np.intp], sources: npt.NDArray[np.in
 
 
 def _nearest_by_halves(field: Floats, at: npt.NDArray[np.intp], sources: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """As `_nearest`, but found at half the side and then corrected by up to two pixels."""
+    """As `_nearest`, but found at half the side and then corrected by up to a pixel."""
     side = field.shape[0]
     half = _resized(field, side // 2, Image.Resampling.BOX)
     rough_sources = np.unique(np.clip(sources // 2, _PATCH, side // 2 - _PATCH - 1), axis=0)
@@ -167,8 +167,8 @@ def _nearest_by_halves(field: Floats, at: npt.NDArray[np.intp], sources: npt.NDA
     allowed[sources[:, 0], sources[:, 1]] = True
     wanted = _patches(field, at)
     best, chosen = np.full(len(at), np.inf, np.float32), start
-    for down in range(-2, 3):
-        for right in range(-2, 3):
+    for down in range(-1, 2):
+        for right in range(-1, 2):
             tried = np.clip(start + np.array([down, right]), _PATCH, side - _PATCH - 1)
             cost = ((_patches(field, tried) - wanted) ** 2).sum(axis=1)
             cost[~allowed[tried[:, 0], tried[:, 1]]] = np.float32(1e12)
