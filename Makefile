@@ -75,7 +75,6 @@ bench: .venv/.installed-dev .venv-bench/.installed ## benchmarks beside their pe
 	@$(BIN)/python -m benchmarks.generator_speed
 	@$(BIN)/python -m benchmarks.generator_quality --ways diffusion
 	@$(BIN)/python -m benchmarks.real_pictures
-	@$(BIN)/python -m benchmarks.check_quality
 	@$(BIN)/python -m benchmarks.sizing --take
 	@$(BIN)/python -m pytest -m slow
 
