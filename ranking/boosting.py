@@ -65,9 +65,14 @@ def boost(
             where="features of the ranker",
             fix="Rename it." if bad else "Give at least one feature column.",
         )
-    ordered = _ordered(table)
-    train, validation = (ordered.filter(pl.col("part") == part) for part in ("train", "validation"))
+    read = [
+        *dict.fromkeys([*SLATE, "concept_id", "slot", "clicked", *(name for name in features if name in table.columns)])
+    ]
+    train, validation = (
+        _ordered(table.filter(pl.col("part") == part).select(read)) for part in ("train", "validation")
+    )
     _check_classes(train)
+    facts = {"train_rows": train.height, "train_clicks": int(train["clicked"].sum())}
     warnings = list(_empty_features(train, features))
     ranked = informative(train)
     if ranked.is_empty() and settings.objective == "lambdarank":
@@ -82,6 +87,8 @@ def boost(
         objective["monotone_constraints"] = [(directions or {}).get(name, 0) for name in features]
     if held_out.is_empty():
         warnings.append("the validation part has nothing to stop by: all boosting rounds were made")
+    facts |= {"train_rows_used": data.height, "validation_rows_used": held_out.height}
+    del train, validation, ranked  # a long log's are most of the memory that training takes
     booster, history = _fit(data, held_out, features, {**_parameters(settings, seed), **objective}, settings)
     rounds = booster.current_iteration()
     if history:
@@ -90,13 +97,7 @@ def boost(
         text=booster.model_to_string(num_iteration=rounds),
         objective=str(objective["objective"]),
         rounds=rounds,
-        facts={
-            "train_rows": train.height,
-            "train_clicks": int(train["clicked"].sum()),
-            "train_rows_used": data.height,
-            "validation_rows_used": held_out.height,
-            **{f"validation_{name}": float(values[rounds - 1]) for name, values in history.items()},
-        },
+        facts=facts | {f"validation_{name}": float(values[rounds - 1]) for name, values in history.items()},
         warnings=tuple(warnings),
     )
 
@@ -178,11 +179,11 @@ def _fit(
             position=slots if ranking and reference is None else None,
             init_score=None if ranking else _slot_log_odds(data, rows),
             feature_name=list(features),
-            params={"verbosity": -1},
+            params=parameters,
             reference=reference,
         )
 
-    train = dataset(data, None)
+    train = dataset(data, None).construct()  # so that its numbers are kept in bins alone
     if held_out.is_empty():
         return lightgbm.train(parameters, train, num_boost_round=settings.rounds), {}
     history: dict[str, dict[str, list[float]]] = {}
