@@ -51,7 +51,7 @@ def _rule(name: str, column: dy.Column, found: pl.DataType) -> pl.Expr | None:
         return None
     rule: pl.Expr | None = None
     if dtype == pl.String:
-        rule = value.str.len_bytes() >= (getattr(column, "min_length", None) or 0)
+        rule = value.str.len_bytes() >= (getattr(column, "min_length", None) or 1)  # an empty cell may stand for none
         check = getattr(column, "check", None)
         if check is not None:
             rule = rule & value.is_in(list(ACTIONS)) if name == "action" else None

@@ -14,7 +14,7 @@ Holes = npt.NDArray[np.bool_]
 _PATCH = 2  # radius: patches of 5 x 5 pixels are compared
 _WHOLE_SEARCH = 64  # scenes up to this side are searched whole, larger ones near what a smaller copy of them found
 _AT_ONCE = 128  # targets compared at once: their distances stay in the cache
-_ROUNDS = {32: 4, 64: 2}  # of search and vote, by the longest side; larger ones get one
+_ROUNDS = 4  # of search and vote where a scene is searched whole; one where it is searched nearby
 _LEVEL = (
     150.0  # levels of 255 that a patch costs when it is taken from a whole side higher or lower: horizons stay level
 )
@@ -117,7 +117,7 @@ def _vote(guess: Floats, hole: Holes) -> Floats:
     deep = _depth(hole)[at[:, 0], at[:, 1]]
     trust = np.float32(1.3) ** -deep  # patches near what is known weigh more
     whole = side <= _WHOLE_SEARCH
-    for _ in range(next((rounds for longest, rounds in _ROUNDS.items() if side <= longest), 1)):
+    for _ in range(_ROUNDS if whole else 1):
         found = _nearest(guess, at, sources) if whole else _nearest_by_halves(guess, at, sources)
         guess = _blend(guess, hole, at, found, trust)
     return guess

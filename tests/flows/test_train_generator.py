@@ -22,7 +22,10 @@ def test_a_shop_with_a_space_of_its_own_trains_on_from_the_shipped_weights(tmp_p
     job = Job(tmp_path / "world", small_settings(), tmp_path / "runs", tmp_path / "models")
     learn_space(job)
     learned = learn_generator(
-        job, curriculum_of(steps=1, seed=0, device="cpu", rows=2), from_scratch=False, tell=lambda *line: None
+        job,
+        curriculum_of(steps=1, seed=0, device="cpu", rows=2, precision="fp32"),
+        from_scratch=False,
+        tell=lambda *line: None,
     )
     found = find_generator(job.models, generator_space(job.models / "generator" / learned) or "")
     assert found is not None

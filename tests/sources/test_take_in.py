@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import AdloomError, DataError
@@ -471,6 +471,7 @@ cells: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
 
 
 @settings(max_examples=60, deadline=None)
+@example(data=[{"user_id": "a", "at": START, "action": "view", "item_id": "i", "topics": [], "dwell_seconds": None, "device": ""}])  # fmt: skip
 @given(data=st.lists(st.fixed_dictionaries({name: make() for name, make in cells.items()}), min_size=1, max_size=12))
 def test_the_fast_road_and_the_slow_road_agree(
     tmp_path_factory: pytest.TempPathFactory, data: list[dict[str, Any]]
