@@ -27,7 +27,7 @@ USERS, PICTURES, RENDERS, DAYS, SLATES = 1_000_000, 42, 1_000, 15, 1
 SMALL = 0.001
 RESULTS = Path(__file__).parent / "results" / "whole_batch.json"
 STAGES = ("sources", "features", "ranking", "training", "generators", "evaluation")
-EVERY_SECONDS = 0.5
+EVERY_SECONDS = 3.0
 
 
 def write_data(folder: Path, scale: float) -> dict[str, int]:

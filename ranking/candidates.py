@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from contracts.errors import DataError, SettingsError
 from contracts.settings import RankingSettings
+from ranking.covisits import strengths
 from ranking.eligibility import Eligibility
 from ranking.frames import Ints
 from ranking.retrieval import MAX_CONCEPTS, NO_OPINION, Channel, Merits, retrieve
@@ -23,7 +24,7 @@ _BLOCK_CELLS = 1_000_000  # moments x concepts looked at together, by each threa
 
 @dataclass(frozen=True, eq=False)
 class Shortlist:
-    """Candidates of moments as codes, in order of (moment, concept_id).
+    """Candidates of moments as codes, in order of (row, column).
 
     Attributes:
         moments: user_id, at.
@@ -38,9 +39,8 @@ class Shortlist:
     column: Ints
 
     def frame(self) -> pl.DataFrame:
-        """user_id, at, concept_id, sorted by these."""
-        pairs = self.moments[self.row].with_columns(self.concept_ids.gather(self.column).alias("concept_id"))
-        return pairs.sort("user_id", "at", "concept_id")
+        """user_id, at, concept_id, in this order."""
+        return self.moments[self.row].with_columns(self.concept_ids.gather(self.column).alias("concept_id"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ class Retrieval:
     def shortlists(
         self, moments: pl.DataFrame, vectors: npt.NDArray[np.floating], recent: sp.csr_array | None = None
     ) -> Iterator[Shortlist]:
-        """At most `settings.candidates` concepts a moment, some thousand moments at a time, in their order.
+        """At most `settings.candidates` concepts a moment, some thousand moments at a time, in order of (user_id, at).
 
         The channels, see `ranking.retrieval`: the cosine of the user's and the concept's vector (no opinion where
         either is zero), co-visits (the leads from the user's last items, where there are any) and popularity, with
@@ -123,13 +123,14 @@ class Retrieval:
             )
         if moments.select("user_id", "at").is_duplicated().any():
             raise DataError("a moment comes twice", where="candidates", fix="Give distinct (user_id, at).")
+        order = moments.select("user_id", "at").with_row_index().sort("user_id", "at")["index"].to_numpy()
+        moments, vectors = moments.select("user_id", "at")[order], vectors[order]
+        recent = None if recent is None else recent[order]
         size = max(1, _BLOCK_CELLS // max(len(self.vectors), 1))
         parts = [slice(start, start + size) for start in range(0, len(moments), size)]
         with ThreadPoolExecutor(self.settings.threads) as pool:
             yield from pool.map(
-                lambda part: self._shortlist(
-                    moments[part].select("user_id", "at"), vectors[part], None if recent is None else recent[part]
-                ),
+                lambda part: self._shortlist(moments[part], vectors[part], None if recent is None else recent[part]),
                 parts,
             )
 
@@ -138,7 +139,7 @@ class Retrieval:
     ) -> pl.DataFrame:
         """The candidates as one table: user_id, at, concept_id, sorted by these; see `shortlists`."""
         found = [part.frame() for part in self.shortlists(moments, vectors, recent)]
-        return pl.concat([self._nobody(moments), *found]).sort("user_id", "at", "concept_id")
+        return pl.concat([self._nobody(moments), *found])
 
     def everything(self, moments: pl.DataFrame) -> pl.DataFrame:
         """All eligible pairs of moments, retrieved or not: user_id, at, concept_id, sorted by these."""
@@ -172,8 +173,7 @@ class Retrieval:
             promised = self.eligibility.concepts["advertiser"].is_in(list(floors)).to_numpy()
             found.append(Channel(sum(floors.values()), np.where(promised, np.maximum(cosine, -1.0), NO_OPINION)))
         if covisits and recent is not None and self.leads is not None:
-            strength = (recent @ self.leads).toarray()  # (n, C)
-            strength /= np.maximum(strength.max(axis=1, keepdims=True), 1e-30)
+            strength = strengths(recent, self.leads)
             strength[strength <= 0] = NO_OPINION
             found.append(Channel(covisits, strength))
         # a whisper of popularity, so that those without vector and items are not left with too few candidates

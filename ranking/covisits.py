@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 import scipy.sparse as sp
 
+from contracts.compiled import compiled
 from ranking.frames import Ints
 
 LAST = 10
@@ -52,7 +53,7 @@ class Browsed:
 
         Only events with at < moment - delay_seconds are looked at.
         """
-        who = _places(moments["user_id"], self.users).astype(np.int32)
+        who = self._who(moments["user_id"])
         known = moments["at"].dt.epoch("us").to_numpy() - round(delay_seconds * 1e6)
         stop = self._before(who, known)
         start = np.searchsorted(self.user, who)
@@ -64,6 +65,15 @@ class Browsed:
             weight.append(np.full(len(there), 1.0 / back, dtype=np.float32))
         entries = np.concatenate(weight), (np.concatenate(row), np.concatenate(item))
         return sp.coo_array(entries, shape=(len(moments), len(self.items))).tocsr()
+
+    def _who(self, users: pl.Series) -> npt.NDArray[np.int32]:
+        """Places of users, -1 of one without events; of many users in a row only those between them are looked at."""
+        if not len(users):
+            return np.zeros(0, dtype=np.int32)
+        first, last = str(users.min()), str(users.max())
+        low, high = self.users.search_sorted(first, "left"), self.users.search_sorted(last, "right")
+        places = _places(users, self.users[low:high])
+        return np.where(places < 0, -1, places + low).astype(np.int32)
 
     def _before(self, who: npt.NDArray[np.int32], known: Ints) -> Ints:
         """How many events stand before each moment in order of (user, time): all users' by halving at once."""
@@ -102,6 +112,40 @@ def leads(
     item, visited = (np.asarray(together.sum(axis=axis)).ravel() + _PRIOR for axis in (1, 0))
     scaled = sp.diags_array(1 / np.sqrt(item)) @ together @ sp.diags_array(1 / np.sqrt(visited))
     return sp.csr_array(scaled, dtype=np.float32)
+
+
+def strengths(recent: sp.csr_array, leads: sp.csr_array) -> npt.NDArray[np.float32]:
+    """How strongly last items (N, I) lead to concepts (I, C), (N, C): the largest of a row is 1; 0 where nothing leads."""
+    found = np.zeros((recent.shape[0], leads.shape[1]), dtype=np.float32)
+    _follow(*_parts(recent), *_parts(leads), found)
+    return found
+
+
+def _parts(matrix: sp.csr_array) -> tuple[Ints, Ints, npt.NDArray[np.float32]]:
+    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data.astype(np.float32)
+
+
+@compiled
+def _follow(
+    first: Ints,
+    item: Ints,
+    weight: npt.NDArray[np.float32],
+    begin: Ints,
+    concept: Ints,
+    lead: npt.NDArray[np.float32],
+    found: npt.NDArray[np.float32],
+) -> None:
+    """Adds up a sparse matrix product in `found`, zeros before, and divides each row by its largest."""
+    for row in range(len(found)):
+        strength = found[row]
+        for entry in range(first[row], first[row + 1]):
+            for place in range(begin[item[entry]], begin[item[entry] + 1]):
+                strength[concept[place]] += weight[entry] * lead[place]
+        most = np.float32(1e-30)
+        for value in strength:
+            most = max(most, value)
+        for column in range(len(strength)):
+            strength[column] /= most
 
 
 def _places(values: pl.Series, vocabulary: pl.Series) -> Ints:

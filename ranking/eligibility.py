@@ -91,7 +91,10 @@ class Eligibility:
         """
         known = _micros(moments["at"]) - self.delay
         at = _open(moments["at"])[:, None]
-        mask = ~((at < _open(self.concepts["active_from"])) | (at >= _open(self.concepts["active_until"])))
+        mask = np.ones((len(moments), len(self.concepts)), dtype=np.bool_)
+        bounds = [_open(self.concepts[name]) for name in ("active_from", "active_until")]
+        dated = np.flatnonzero(~np.isnan(bounds).all(axis=0))
+        mask[:, dated] = ~((at < bounds[0][dated]) | (at >= bounds[1][dated]))
         for columns, times, budget in self.spent:
             since = known - round(self.settings.budget_days * _MICROS_PER_DAY)
             shown = np.searchsorted(times, known) - np.searchsorted(times, since)

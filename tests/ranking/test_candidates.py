@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from contracts.errors import DataError, SettingsError
 from contracts.settings import RankingSettings
 from ranking.candidates import Retrieval, kept_share
-from ranking.covisits import LAST, Browsed, leads
+from ranking.covisits import LAST, Browsed, leads, strengths
 from ranking.eligibility import Eligibility, eligible
 from ranking.popularity import popularity
 from ranking.retrieval import NO_OPINION, Channel, retrieve
@@ -147,6 +147,19 @@ def test_retrieval_is_the_union_as_a_loop_finds_it(data: st.DataObject, width: i
         assert (np.diff(row[row >= 0]) > 0).all()
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-6, 1e-3, 1.0])
+def test_retrieval_among_many_is_the_union_too(spread: float) -> None:
+    """Merits that are equal, nearly equal, crowded and far apart; the last channel says the same of all moments."""
+    rng = np.random.default_rng(5)
+    own = np.clip(0.5 + spread * rng.normal(size=(6, 900)), -1, 1).round(5).astype(np.float32)
+    own[rng.random(own.shape) < 0.2] = NO_OPINION
+    common, allowed = rng.random((1, 900)).astype(np.float32).round(2), rng.random((6, 900)) < 0.9
+    found = retrieve(allowed, [Channel(0.7, own), Channel(0.3, common)], 120)
+    quantised = [(np.rint(merits * np.float32(1 << 20)) / (1 << 20)).tolist() for merits in (own, common)]
+    for row, mask in enumerate(allowed.tolist()):
+        assert found[row].tolist() == by_hand(mask, [(0.7, quantised[0][row]), (0.3, quantised[1][0])], 120)
+
+
 def test_each_way_of_retrieving_brings_its_share() -> None:
     """100 concepts; what is near, what is led to and what is popular are different ones."""
     names = [f"c{index:03d}" for index in range(100)]
@@ -209,6 +222,12 @@ def test_items_lead_to_what_is_clicked_after_them_and_never_before() -> None:
     np.testing.assert_allclose(leads(browsed, visits, names).toarray(), expected, rtol=1e-5)
     later = pl.concat([events, events.with_columns(pl.col("at") + timedelta(days=9))])
     assert (Browsed.of(later).last_items(visits) != browsed.last_items(visits)).nnz == 0
+    recent = browsed.last_items(visits)
+    for some in (slice(7, 8), slice(20, 50)):
+        assert (browsed.last_items(visits[some]) != recent[some]).nnz == 0
+    product = (recent @ leads(browsed, visits, names)).toarray()
+    scaled = product / np.maximum(product.max(axis=1, keepdims=True), 1e-30)
+    np.testing.assert_array_equal(strengths(recent, leads(browsed, visits, names)), scaled)
 
 
 def test_what_retrieval_has_lost_is_counted() -> None:
