@@ -23,6 +23,7 @@ from flows.job import Job, Stage
 from flows.judge_pictures import judge_pictures
 from flows.measure_truth import logged_value, oracle_of, target_value, true_worth
 from flows.model_slates import modelled, rewarded
+from flows.part_users import read_parts
 from flows.probe_topics import probe_topics
 from flows.score_day import Day
 from flows.show_pictures import picture_rows
@@ -69,7 +70,7 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
         if replayed.exists():
             true["true_target"] = target_value(
                 truth,
-                pl.read_parquet(replayed),
+                read_parts(replayed),
                 pl.read_parquet(run / "sources" / "concepts.parquet"),
                 policy=Policy.load(run / "ranking" / "policy.json"),
                 seed=job.settings.seed,

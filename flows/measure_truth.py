@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -33,23 +34,29 @@ def logged_value(rows: pl.DataFrame, oracle: Floats) -> float:
     return float(oracle.sum() / rows.select("user_id", "at").n_unique())
 
 
-def target_value(truth: Truth, replayed: pl.DataFrame, concepts: pl.DataFrame, *, policy: Policy, seed: int) -> float:
+def target_value(
+    truth: Truth, replayed: Iterable[pl.DataFrame], concepts: pl.DataFrame, *, policy: Policy, seed: int
+) -> float:
     """Expected clicks per slate of a policy on the logged slates' moments.
 
     See `ranking.rollout.rolled_out`, with true click chances and REPLICATES draws a slate.
 
     Args:
         truth: of the planted world.
-        replayed: user_id, at, concept_id, score, click_chance of every candidate at every logged slate's moment.
+        replayed: user_id, at, concept_id, score, click_chance of every candidate at every logged slate's moment, in
+            parts of whole users.
         concepts: concept_id, advertiser, topics.
         policy: what decides the chances.
         seed: of the run.
     """
-    rows = arranged(replayed, ["user_id", "at"], policy)
-    slots = np.arange(policy.settings.slate_size)[:, None]
-    true = list(truth.oracle_scores(rows["user_id"], rows["at"], rows["concept_id"], slots))
-    rng = stream(seed, "true value of the target policy")
-    return float(rolled_out(rows, concepts, true, policy=policy, draws=REPLICATES, rng=rng).sum(axis=1).mean())
+    slots, rng = np.arange(policy.settings.slate_size)[:, None], stream(seed, "true value of the target policy")
+    found = []
+    for part in replayed:
+        rows = arranged(part, ["user_id", "at"], policy)
+        true = list(truth.oracle_scores(rows["user_id"], rows["at"], rows["concept_id"], slots))
+        clicks = rolled_out(rows, concepts, true, policy=policy, draws=REPLICATES, rng=rng)
+        found.append(clicks.sum(axis=1))
+    return float(np.concatenate(found).mean())
 
 
 def true_worth(truth: Truth, run: Path, at: dt.datetime) -> Worth:

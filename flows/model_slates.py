@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from contracts.errors import ModelError
 from contracts.seeds import stream
-from flows.part_users import files_of
+from flows.part_users import files_of, read_parts
 from ranking.frames import Floats, matrix, vectors_of
 from ranking.policy import Policy
 from ranking.ranker import Ranker
@@ -39,7 +39,7 @@ def modelled(log: pl.DataFrame, run: Path, features: Sequence[str], *, seed: int
     concepts = pl.read_parquet(run / "sources" / "concepts.parquet")
     ranker, policy = Ranker.load(run / "ranking" / "ranker"), Policy.load(run / "ranking" / "policy.json")
     log = log.join(
-        expected_slates(log, pl.read_parquet(replayed), concepts, policy, ranker.slot_offsets, seed),
+        expected_slates(log, read_parts(replayed), concepts, policy, ranker.slot_offsets, seed),
         on=_SLATE, how="left", maintain_order="left",
     )  # fmt: skip
     known = known_features(log, run, features)
@@ -55,21 +55,35 @@ def known_features(log: pl.DataFrame, run: Path, features: Sequence[str]) -> pl.
 
 
 def expected_slates(
-    log: pl.DataFrame, replayed: pl.DataFrame, concepts: pl.DataFrame, policy: Policy, slot_offsets: Floats, seed: int
+    log: pl.DataFrame,
+    replayed: Iterable[pl.DataFrame],
+    concepts: pl.DataFrame,
+    policy: Policy,
+    slot_offsets: Floats,
+    seed: int,
 ) -> pl.DataFrame:
-    """user_id, at, expected_slate: the ranker's expected clicks of the new policy's slate, as long as the logged one."""
-    rows = arranged(replayed.join(log.select(_SLATE).unique(), on=_SLATE, how="semi"), _SLATE, policy)
+    """user_id, at, expected_slate: the ranker's expected clicks of the new policy's slate, as long as the logged one.
+
+    Args:
+        log: of whole slates.
+        replayed: scores of all candidates of their moments, in parts of whole users in order, at least one.
+        concepts, policy, slot_offsets: as `ranking.replay.logged_policy` takes them.
+        seed: of the run.
+    """
     lengths = log.group_by(_SLATE).agg(slots=pl.len())
     longest = int(lengths["slots"].to_numpy().max(initial=0))
-    odds = logit(rows["click_chance"].to_numpy())
     offsets = slot_offsets[np.minimum(np.arange(longest), len(slot_offsets) - 1)]
-    clicks = rolled_out(
-        rows, concepts, [expit(odds + offset) for offset in offsets],
-        policy=policy, draws=DRAWS, rng=stream(seed, "evaluation", "rollout"),
-    )  # fmt: skip
-    slates = rows.select(_SLATE).unique(maintain_order=True).join(lengths, on=_SLATE, how="left", maintain_order="left")
-    inside = np.arange(longest) < slates["slots"].to_numpy()[:, None]
-    return slates.select(_SLATE).with_columns(expected_slate=pl.Series((clicks * inside).sum(axis=1)))
+    rng, found = stream(seed, "evaluation", "rollout"), []
+    for part in replayed:
+        rows = arranged(part.join(lengths.select(_SLATE), on=_SLATE, how="semi"), _SLATE, policy)
+        odds = logit(rows["click_chance"].to_numpy())
+        chances = [expit(odds + offset) for offset in offsets]
+        clicks = rolled_out(rows, concepts, chances, policy=policy, draws=DRAWS, rng=rng)
+        slates = rows.select(_SLATE).unique(maintain_order=True)
+        slates = slates.join(lengths, on=_SLATE, how="left", maintain_order="left")
+        inside = np.arange(longest) < slates["slots"].to_numpy()[:, None]
+        found.append(slates.select(_SLATE).with_columns(expected_slate=pl.Series((clicks * inside).sum(axis=1))))
+    return pl.concat(found)
 
 
 def marginal_ratios(log: pl.DataFrame, known: Floats, vectors: pl.DataFrame, seed: int) -> pl.Series | None:

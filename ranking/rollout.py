@@ -33,7 +33,7 @@ def rolled_out(
         chances: K times (rows,) click chances at positions 0 to K - 1.
         policy: what decides the chances of choice.
         draws: of the earlier choices.
-        rng: where they come from.
+        rng: where they come from; each slate takes as many numbers, one after the other.
     """
     lengths = run_lengths(rows, ["user_id", "at"])
     kinship = Kinship.of(concepts, policy)
@@ -41,10 +41,11 @@ def rolled_out(
     for block in blocks(rows, lengths, kinship):
         there = np.isfinite(block.log_odds)
         click = np.zeros(there.shape)
-        for _ in range(draws):
+        uniforms = rng.random((len(block.lengths), draws, len(chances)))
+        for drawn in range(draws):
             filling = block.filling(kinship, policy)
             for position, chance in enumerate(chances):
                 click[there] = chance[block.rows]
                 found[block.slates, position] += (filling.chances() * click).sum(axis=1)
-                filling.choose(rng.random(len(block.lengths)))
+                filling.choose(uniforms[:, drawn, position])
     return found / draws

@@ -39,3 +39,24 @@ def test_the_mean_over_draws_is_the_mean_over_all_slates() -> None:
             expected += one * two * np.array([own[first], 0.5 * own[second]])
         assert found[row, 0] == pytest.approx(expected[0], abs=1e-12)  # nothing is drawn before the first position
         assert found[row, 1] == pytest.approx(expected[1], abs=0.004)
+
+
+def test_slates_are_worth_the_same_in_parts() -> None:
+    rng = np.random.default_rng(3)
+    scores = pl.concat(
+        pl.DataFrame({"user_id": f"u{user}", "at": AT, "concept_id": list("abc")[: 1 + user % 3]}).with_columns(
+            score=pl.Series(rng.random(1 + user % 3)), click_chance=pl.Series(rng.random(1 + user % 3))
+        )
+        for user in range(9)
+    )
+    policy = Policy(SlateSettings(slate_size=2))
+
+    def worth(parts: list[pl.DataFrame]) -> list[float]:
+        lot, found = np.random.default_rng(1), []
+        for part in parts:
+            rows = arranged(part, ["user_id", "at"], policy)
+            chances = [rows["click_chance"].to_numpy()] * 2
+            found.append(rolled_out(rows, CONCEPTS, chances, policy=policy, draws=3, rng=lot))
+        return np.concatenate(found).ravel().tolist()
+
+    assert worth(scores.partition_by("user_id", maintain_order=True)) == pytest.approx(worth([scores]), abs=1e-12)
