@@ -15,11 +15,11 @@ _TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )
 _WHITE = np.array([0.95047, 1.0, 1.08883])
-_TO_RATIO = (_TO_XYZ.T / _WHITE).astype(np.float32)
-_TO_LINEAR = np.linalg.inv(_TO_XYZ.T / _WHITE).astype(np.float32)
-_TO_LAB = np.array([[0, 500, 0], [116, -500, 200], [0, 0, -200]], np.float32)
-_TO_ROOT = np.linalg.inv(_TO_LAB)
-_EPSILON, _KAPPA = np.float32(216 / 24389), np.float32(24389 / 27)
+TO_RATIO = (_TO_XYZ.T / _WHITE).astype(np.float32)
+TO_LINEAR = np.linalg.inv(_TO_XYZ.T / _WHITE).astype(np.float32)
+TO_LAB = np.array([[0, 500, 0], [116, -500, 200], [0, 0, -200]], np.float32)
+TO_ROOT = np.linalg.inv(TO_LAB)
+DARK_RATIO, DARK_SLOPE = np.float32(216 / 24389), np.float32(24389 / 27)
 
 
 def _encoded(linear: npt.NDArray[np.floating]) -> Floats:
@@ -32,18 +32,18 @@ def _decoded(encoded: npt.NDArray[np.floating]) -> Floats:
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
 
 
-_LINEAR = _decoded(np.arange(256, dtype=np.float32) / 255)
+LINEAR = _decoded(np.arange(256, dtype=np.float32) / 255)
 """Linear light of the 256 levels of sRGB."""
 
 _STEPS = (1 << 14) - 1
-_LEVELS = np.round(_encoded(np.linspace(0, 1, _STEPS + 1, dtype=np.float32)) * 255).astype(np.uint8)
+LEVELS = np.round(_encoded(np.linspace(0, 1, _STEPS + 1, dtype=np.float32)) * 255).astype(np.uint8)
 """Levels of sRGB at even steps of linear light: the darkest steps are a fifth of a level apart."""
 
 
 def srgb_to_lab(pixels: npt.NDArray[np.generic]) -> Floats:
     """sRGB, 0 to 255, (..., 3) into L* (0 to 100), a* and b* under D65, (..., 3)."""
     if pixels.dtype == np.uint8:
-        return _lab(_LINEAR.take(pixels.astype(np.uint8, copy=False)))
+        return _lab(LINEAR.take(pixels.astype(np.uint8, copy=False)))
     return _lab(_decoded(np.asarray(pixels, np.float32) / 255))
 
 
@@ -52,35 +52,25 @@ def lab_to_srgb(lab: npt.NDArray[np.floating]) -> Floats:
     return np.asarray(_encoded(_shown(lab)) * 255, np.float32)
 
 
-def lab_to_bytes(lab: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """`lab_to_srgb` in whole levels, by a table."""
-    return _LEVELS.take((_shown(lab) * np.float32(_STEPS) + np.float32(0.5)).astype(np.uint16))
-
-
-def clip_lab(lab: npt.NDArray[np.floating]) -> Floats:
-    """CIELAB (..., 3) as a screen shows it: clipped as in `lab_to_srgb`."""
-    return _lab(_shown(lab))
-
-
 def _lab(linear: Floats) -> Floats:
-    ratio = linear @ _TO_RATIO
+    ratio = linear @ TO_RATIO
     root = np.cbrt(ratio)
-    dark = ratio <= _EPSILON
+    dark = ratio <= DARK_RATIO
     if dark.any():
-        root[dark] = (_KAPPA * ratio[dark] + 16) / 116
-    lab = root @ _TO_LAB
+        root[dark] = (DARK_SLOPE * ratio[dark] + 16) / 116
+    lab = root @ TO_LAB
     lab[..., 0] -= 16
     return np.asarray(lab, np.float32)
 
 
 def _shown(lab: npt.NDArray[np.floating]) -> Floats:
     """Linear light, 0 to 1."""
-    root = (np.asarray(lab, np.float32) + np.array([16, 0, 0], np.float32)) @ _TO_ROOT
+    root = (np.asarray(lab, np.float32) + np.array([16, 0, 0], np.float32)) @ TO_ROOT
     ratio = root * root * root
     dark = root <= 6 / 29
     if dark.any():
-        ratio[dark] = (116 * root[dark] - 16) / _KAPPA
-    linear = ratio @ _TO_LINEAR
+        ratio[dark] = (116 * root[dark] - 16) / DARK_SLOPE
+    linear = ratio @ TO_LINEAR
     return np.asarray(np.clip(linear, 0, 1, out=linear), np.float32)
 
 

@@ -14,13 +14,18 @@ a few rounds of measuring the picture, with the product in it, and correcting wh
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image, ImageFilter
+from torch import Tensor
 
-from generators.colour import clip_lab, lab_to_bytes, srgb_to_lab
+from generators.painting.tones import brighten, change, lab_of, shown_lab, small_roots, to_levels, to_roots, tone_looks
 from generators.products import Pixels
-from generators.taste.look import Surroundings, average_cover, average_lab, lab_looks
+from generators.taste.look import Surroundings, average_cover, average_lab
 
 Floats = npt.NDArray[np.float32]
 
@@ -31,6 +36,8 @@ _MOST_SHIFT, _MOST_GLOW = 30.0, 28.0  # CIELAB units
 _REACH = 0.18  # of the side: standard deviation of the fall of the glow
 _EVEN = 3.0  # times that the fall is cut: so far it is even
 _MOST_CONTRAST = 0.92  # a product cannot stand out from its surroundings more than this
+_PRODUCTS = 64  # remembered
+_AT_ONCE = 4  # scenes of full size: what is between two steps stays in the cache
 
 
 def grade(scenes: Pixels, framed: Pixels, masks: Floats, wanted: Floats) -> Pixels:
@@ -45,52 +52,88 @@ def grade(scenes: Pixels, framed: Pixels, masks: Floats, wanted: Floats) -> Pixe
     Returns:
         uint8 (B, S, S, 3); what a product will cover is graded too.
     """
-    return np.stack(
-        [
-            one if np.isnan(look).any() else _graded(one, product, mask, look)
-            for one, product, mask, look in zip(scenes, framed, masks, wanted, strict=True)
-        ]
-    )
+    stands, wish = _Stand.several(framed, masks), torch.from_numpy(wanted)
+    painted = np.ascontiguousarray(scenes.transpose(0, 3, 1, 2))
+    gain, shift, glow = _found(painted, stands, wish.nan_to_num())
+    levels = [
+        to_levels(brighten(change(to_roots(painted[part]), gain[part], shift[part]), glow[part, None, None, None] * stands.large[part]))
+        for part in (slice(first, first + _AT_ONCE) for first in range(0, len(scenes), _AT_ONCE))
+    ]  # fmt: skip
+    left = np.isnan(wanted).any(axis=1).reshape(-1, 1, 1, 1)
+    return np.where(left, scenes, np.concatenate(levels).transpose(0, 2, 3, 1))
 
 
-def _graded(scene: Pixels, product: Pixels, mask: Floats, wanted: Floats) -> Pixels:
-    cover, small, held = average_cover(mask[None])[0], average_lab(scene[None])[0], average_lab(product[None])[0]
+@dataclass(frozen=True, eq=False)
+class _Stand:
+    """What a grade must know of each of B products in their places.
+
+    Attributes:
+        cover: (B, 1, s, s). held: (B, 3, s, s) CIELAB of the product. near: (B, 1, s, s). large: (B, 1, S, S) near at full size.
+        inside, ring: (B, s * s) weights of a mean over the product, and over the ring around it. known: (B,) bool, whether there are both.
+    """
+
+    cover: Tensor
+    held: Tensor
+    near: Tensor
+    large: Tensor
+    inside: Tensor
+    ring: Tensor
+    known: Tensor
+
+    @classmethod
+    def several(cls, framed: Pixels, masks: Floats) -> _Stand:
+        side = masks.shape[-1]
+        each = [_stand(one.tobytes(), mask.tobytes(), side) for one, mask in zip(framed, masks, strict=True)]
+        return cls(*(torch.stack(part) for part in zip(*each, strict=True)))
+
+    def gaps(self, lab: Tensor) -> Tensor:
+        """(B, 3) mean colour of the ring less that of the product, of CIELAB (B, 3, s, s)."""
+        return torch.matmul(lab.flatten(2), (self.ring - self.inside)[..., None])[..., 0]
+
+
+@lru_cache(_PRODUCTS)
+def _stand(framed: bytes, mask: bytes, side: int) -> tuple[Tensor, ...]:
+    """The fields of `_Stand` for one product: every candidate of every cohort stands around the same few."""
+    cover = average_cover(np.frombuffer(mask, np.float32).reshape(1, side, side))[0]
+    held = average_lab(np.frombuffer(framed, np.uint8).reshape(1, side, side, 3))[0]
     near, around = _near(cover), Surroundings.of(cover[None])
-    free = 1 - cover
-    weight = max(float(free.sum()), 1.0)
-    centre = np.asarray((small * free[..., None]).sum((0, 1)) / weight, np.float32)
-    gain, shift, glow = np.ones(3, np.float32), np.zeros(3, np.float32), 0.0
+    large = np.asarray(Image.fromarray(near).resize((side, side), Image.Resampling.BICUBIC), np.float32)
+    weights = [where.reshape(-1) / np.float32(max(where.sum(), 1)) for where in (around.inside, around.ring)]
+    known = bool(around.inside.any() and around.ring.any())
+    return (
+        torch.from_numpy(cover)[None], torch.from_numpy(held).permute(2, 0, 1).contiguous(), torch.from_numpy(near)[None],
+        torch.from_numpy(large.copy())[None], *(torch.from_numpy(one) for one in weights), torch.tensor(known),
+    )  # fmt: skip
+
+
+def _found(painted: Pixels, stands: _Stand, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gain (B, 3) and shift (B, 3) of CIELAB as a whole, and glow (B,), for scenes uint8 (B, 3, S, S)."""
+    small = small_roots(painted, painted.shape[-1] // stands.cover.shape[-1])
+    free = 1 - stands.cover
+    weight = free.sum((1, 2, 3)).clamp(min=1)[:, None]
+    centre = (lab_of(small) * free).sum((2, 3)) / weight
+    held, share = stands.held * stands.cover, stands.cover[0].numel() / weight
+    gain, shift, glow = torch.ones_like(centre), torch.zeros_like(centre), torch.zeros(len(centre))
     for _ in range(ROUNDS):
-        now = clip_lab(_apply(small, centre, gain, shift, glow, near))
-        picture = now * free[..., None] + held * cover[..., None]
-        look = lab_looks(picture[None], around)[0]
-        gain, glow = _corrected(gain, glow, look, wanted, around.gaps(picture[None]))
-        shift = shift + _PACE * 100 * (wanted[:3] - look[:3]) * cover.size / weight
-        shift = np.clip(shift, -_MOST_SHIFT, _MOST_SHIFT).astype(np.float32)
-    large = np.asarray(Image.fromarray(near).resize(scene.shape[:2], Image.Resampling.BICUBIC), np.float32)
-    return lab_to_bytes(_apply(srgb_to_lab(scene), centre, gain, shift, glow, large))
+        moved = brighten(change(small, gain, centre * (1 - gain) + shift), glow[:, None, None, None] * stands.near)
+        picture = shown_lab(moved) * free + held
+        gaps = stands.gaps(picture)
+        look = tone_looks(picture, gaps, stands.known)
+        gain, glow = _corrected(gain, glow, look, wanted, torch.where(stands.known[:, None], gaps, torch.nan))
+        shift = (shift + _PACE * 100 * (wanted[:, :3] - look[:, :3]) * share).clamp(-_MOST_SHIFT, _MOST_SHIFT)
+    return gain, centre * (1 - gain) + shift, glow
 
 
-def _apply(lab: Floats, centre: Floats, gain: Floats, shift: Floats, glow: float, near: Floats) -> Floats:
-    graded = centre + gain * (lab - centre) + shift
-    graded[..., 0] += np.float32(glow) * near
-    return np.asarray(graded, np.float32)
-
-
-def _corrected(
-    gain: Floats, glow: float, look: Floats, wanted: Floats, gaps: tuple[Floats, npt.NDArray[np.bool_]]
-) -> tuple[Floats, float]:
-    """Gain and glow after a round, from chroma, steps of lightness, and the gap round the product."""
-    colourful = max(float(wanted[3]), 0.01) / max(float(look[3]), 0.01)
-    busy = float(np.exp(wanted[4] - look[4]))
-    light = float(np.clip(gain[0] * busy**_PACE, *_LIGHT_GAIN))
-    hue = float(np.clip(gain[1] * colourful**_PACE, *_HUE_GAIN))
-    (gap,), (known,) = gaps
-    if known:
-        apart = -25 * np.log(1 - min(max(float(wanted[5]), 0.05), _MOST_CONTRAST))
-        needed = np.sqrt(max(apart**2 - float(gap[1] ** 2 + gap[2] ** 2), 0.0))  # of lightness, the hues as they are
-        glow += _PACE * (np.copysign(needed, float(gap[0])) - float(gap[0]))
-    return np.array([light, hue, hue], np.float32), float(np.clip(glow, -_MOST_GLOW, _MOST_GLOW))
+def _corrected(gain: Tensor, glow: Tensor, look: Tensor, wanted: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Gains (B, 3) and glows (B,) after a round, from chroma, steps of lightness, and the gap round the product; NaN: none."""
+    colourful = wanted[:, 3].clamp(min=0.01) / look[:, 3].clamp(min=0.01)
+    busy = torch.exp(wanted[:, 4] - look[:, 4])
+    light = (gain[:, 0] * busy**_PACE).clamp(*_LIGHT_GAIN)
+    hue = (gain[:, 1] * colourful**_PACE).clamp(*_HUE_GAIN)
+    apart = -25 * torch.log(1 - wanted[:, 5].clamp(0.05, _MOST_CONTRAST))
+    needed = (apart**2 - gaps[:, 1] ** 2 - gaps[:, 2] ** 2).clamp(min=0).sqrt()  # of lightness, the hues as they are
+    more = _PACE * (torch.copysign(needed, gaps[:, 0]) - gaps[:, 0])
+    return torch.stack([light, hue, hue], 1), (glow + more.nan_to_num()).clamp(-_MOST_GLOW, _MOST_GLOW)
 
 
 def _near(cover: Floats) -> Floats:

@@ -8,6 +8,7 @@ how the latents come alone (generators/painting/sampling.py): the flow in many s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ from generators.taste.taste import Taste
 ROWS_AT_ONCE = 16
 """Pictures painted together; fixed, so that bytes repeat."""
 
+_PRODUCTS = 64  # whose latents are remembered: all candidates of all cohorts stand around the same few
+
 
 class LatentPainter:
     """Paints with a trained generator.
@@ -44,6 +47,7 @@ class LatentPainter:
     def __init__(self, generator: Generator, taste: Taste | None, way: Way, *, guidance: float) -> None:
         self.generator, self.taste, self.weights_hash = generator, taste, generator.weights_hash
         self.way, self.guidance = way, guidance
+        self._encoded = lru_cache(_PRODUCTS)(self._encode)
 
     @property
     def side(self) -> int:
@@ -84,6 +88,13 @@ class LatentPainter:
             [self._paint(requests[first : first + ROWS_AT_ONCE]) for first in range(0, len(requests), ROWS_AT_ONCE)]
         )
 
+    def _encode(self, framed: bytes) -> torch.Tensor:
+        """Latents (Z, L, L) of a framed product, one at a time, so that they are the same whatever it is painted with."""
+        pixels = torch.frombuffer(bytearray(framed), dtype=torch.uint8).view(1, self.side, self.side, 3)
+        device = next(self.generator.codec.parameters()).device
+        with torch.inference_mode():
+            return self.generator.codec.encode(to_float(pixels.permute(0, 3, 1, 2)).to(device))[0]
+
     def _paint(self, requests: Sequence[SceneRequest]) -> Pixels:
         network, codec = self.generator.network, self.generator.codec
         framed, masks = (
@@ -97,10 +108,10 @@ class LatentPainter:
         )
         device = next(network.parameters()).device
         noise = noise_of(torch.tensor([request.seed for request in requests]), network.latent, network.side).to(device)
-        pixels = to_float(torch.from_numpy(framed).permute(0, 3, 1, 2)).to(device)
         covers = functional.avg_pool2d(torch.from_numpy(masks)[:, None].to(device), REDUCTION)
         with torch.inference_mode():
-            ground = lay_ground(codec.encode(pixels), covers, self._cells(requests, masks).to(device))
+            products = torch.stack([self._encoded(one.tobytes()) for one in framed])
+            ground = lay_ground(products, covers, self._cells(requests, masks).to(device))
             latents = self.way(network, condition.to(device), ground, noise)
             scenes = to_bytes(codec.decode(latents)).permute(0, 2, 3, 1).cpu().numpy()
         graded = grade(scenes, framed, masks, looks)

@@ -8,8 +8,9 @@ Blattmann et al. 2022, arXiv 2204.11824). Where the logged product stood, a sket
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ _FLOOR = 0.04  # of the standard deviation, so that a flat scene has a flat sket
 _STEP = 1 / 80  # between two levels of a stored sketch; 0 is level 128, and level 0 is a hole
 _WIDEN = 17  # pixels; a logged product is taken out with this much around it, its shadow included
 _CHOICE = 24  # sketches that suit a product best, of which one is lent
+_PRODUCTS = 64  # whose choice is remembered
 
 
 def holes_around(masks: Tensor) -> Tensor:
@@ -96,12 +98,20 @@ class Sketchbook:
         """
         if not len(self.levels):
             return tuple(part[0] for part in no_sketch(1, mask.shape[0]))  # type: ignore[return-value]
-        bare = np.bitwise_count(self._holes & ~_packed(mask > 0)).sum(1, dtype=np.int64)
         count = len(self.levels)
-        chosen = np.argsort(bare, kind="stable")[: 2 * _CHOICE][random.integers(min(2 * _CHOICE, 2 * count))]
+        chosen = self._fitting(_packed(mask > 0).tobytes())[random.integers(min(2 * _CHOICE, 2 * count))]
         page = self.levels[chosen % count]
         levels = torch.from_numpy(np.ascontiguousarray(page[:, ::-1] if chosen >= count else page))[None]
         return from_levels(levels), (levels == 0).float()
+
+    @cached_property
+    def _fitting(self) -> Callable[[bytes], npt.NDArray[np.int64]]:
+        """From a packed mask to the pages that suit it best, mirrored ones counted on; remembered for the products of a batch."""
+        return lru_cache(_PRODUCTS)(self._rank)
+
+    def _rank(self, mask: bytes) -> npt.NDArray[np.int64]:
+        bare = np.bitwise_count(self._holes & ~np.frombuffer(mask, np.uint64)).sum(1, dtype=np.int64)
+        return np.argsort(bare, kind="stable")[: 2 * _CHOICE]
 
     @cached_property
     def _holes(self) -> npt.NDArray[np.uint64]:

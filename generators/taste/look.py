@@ -23,9 +23,11 @@ L* between neighbours; and how far the product's colour is from that of the ring
 NO_CONTRAST = 0.5
 """The contrast of a picture whose product is not known."""
 
+STEP_FLOOR = 0.05
+"""Added to the mean step of L*, so that its logarithm has an end."""
+
 _SIDE = 64  # looks are measured at about this size, so that film grain and JPEG noise do not count
 _RING = 5  # pixels at that size around the product
-_STEP_FLOOR = 0.05
 _CHUNK = 256
 
 
@@ -90,7 +92,7 @@ def lab_looks(lab: Floats, around: Surroundings | None) -> Floats:
     return np.stack(
         [
             light.mean((1, 2)) / 100, red.mean((1, 2)) / 100, yellow.mean((1, 2)) / 100,
-            np.sqrt(red * red + yellow * yellow).mean((1, 2)) / 100, np.log(_STEP_FLOOR + steps), contrast,
+            np.sqrt(red * red + yellow * yellow).mean((1, 2)) / 100, np.log(STEP_FLOOR + steps), contrast,
         ],
         axis=1,
     ).astype(np.float32)  # fmt: skip

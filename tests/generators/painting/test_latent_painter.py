@@ -46,3 +46,15 @@ def test_looks_lean_to_what_the_user_clicks(painter: LatentPainter) -> None:
 def test_without_a_taste_nobody_has_a_look_of_their_own(tiny_generator: Make) -> None:
     painter = LatentPainter(tiny_generator(), None, partial(draw, steps=2), guidance=8.0)
     assert np.array_equal(painter.paint([request()]), painter.paint([request(user=np.full(D, 3, np.float32))]))
+
+
+def test_a_product_is_encoded_once_for_all_its_pictures(
+    tiny_generator: Make, tiny_taste: Taste, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painter = LatentPainter(tiny_generator(), tiny_taste, partial(draw, steps=1), guidance=2.0)
+    codec, seen = painter.generator.codec, []
+    encode = codec.encode
+    monkeypatch.setattr(codec, "encode", lambda scenes: seen.append(len(scenes)) or encode(scenes))
+    first = painter.paint([request(1), request(2), request(3, product=None)])
+    assert np.array_equal(painter.paint([request(1)])[0], first[0])
+    assert seen == [1, 1]
