@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 
+_Part = TypeVar("_Part")
 PART_EVENTS = 4_000_000
 """Events of one part of the log, about."""
 
@@ -47,6 +51,20 @@ def read_parts(path: Path) -> Iterator[pl.DataFrame]:
         part = pl.read_parquet(file, glob=False)
         if len(part):
             yield part
+
+
+def made_of(parts: Iterable[_Part], make: Callable[[_Part], pl.DataFrame], *, threads: int) -> Iterator[pl.DataFrame]:
+    """What is made of each part, in their order.
+
+    As many parts are in the making as there are threads: what one part does on a single core, another fills.
+    """
+    waiting: deque[Future[pl.DataFrame]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for part in parts:
+            waiting.append(pool.submit(make, part))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        yield from (one.result() for one in waiting)
 
 
 def by_user(log: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from contracts.tables import Scores, Slates
 from features.glossary import features_of
 from flows.job import Job, Stage
 from flows.learn_ranker import explained, learn, rival_of
-from flows.part_users import files_of, read_parts, write_parts
+from flows.part_users import files_of, made_of, read_parts, write_parts
 from flows.score_day import Day, is_large, learn_cascade, replayed, scores_of
 from ranking.candidates import kept_share
 from ranking.eligibility import Eligibility, eligible
@@ -72,7 +73,8 @@ def work(job: Job, folder: Path) -> None:
     draw_seed = seed_of(job.settings.seed, as_of.isoformat())
     allowed = eligible(concepts, as_of, personal=False)
     everyone = general_slate(allowed, popularity(logged, concepts), policy=policy, seed=draw_seed)
-    personal = (sample_slates(part, concepts, policy=policy, seed=draw_seed) for part in read_parts(scores))
+    draw = functools.partial(sample_slates, concepts=concepts, policy=policy, seed=draw_seed)
+    personal = made_of(read_parts(scores), draw, threads=settings.threads)
     slates = pl.concat([everyone, *personal])
     Slates.validate(slates).write_parquet(folder / "slates.parquet")
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -21,7 +19,7 @@ from features.embeddings import embeddings_at
 from features.space import Space, Vectors
 from features.table import ranking_table, shown
 from flows.job import Job
-from flows.part_users import files_of, read_parts
+from flows.part_users import files_of, made_of, read_parts
 from flows.refit_space import welcomed
 from flows.spread_work import workers_of
 from ranking.cascade import Cascade, distil
@@ -149,17 +147,8 @@ class Day:
         return self.scores_of(ranker, parts, cascade)
 
     def scores_of(self, ranker: Ranker, parts: Iterable[Part], cascade: Cascade | None) -> Iterator[pl.DataFrame]:
-        """Scores of parts, one by one in their order.
-
-        As many parts are in the making as the ranker has threads: what one part does on a single core, another fills.
-        """
-        waiting: deque[Future[pl.DataFrame]] = deque()
-        with ThreadPoolExecutor(ranker.threads) as pool:
-            for part in parts:
-                waiting.append(pool.submit(self.score, ranker, part, cascade))
-                if len(waiting) > ranker.threads:
-                    yield waiting.popleft().result()
-            yield from (one.result() for one in waiting)
+        """Scores of parts, one by one in their order."""
+        return made_of(parts, lambda part: self.score(ranker, part, cascade), threads=ranker.threads)
 
     def learn_cascade(
         self,

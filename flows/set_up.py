@@ -20,7 +20,7 @@ from flows.run_batch import STAGES
 from sources.world import write_world
 
 _UP_TO = "ranking"
-_SETTINGS = {"ranking": {"threads": 1, "rounds": 10}}
+_SETTINGS = {"ranking": {"threads": 1, "rounds": 10, "candidates": 12}}
 
 
 def compile_loops() -> None:

@@ -16,10 +16,9 @@ Bools = npt.NDArray[np.bool_]
 
 _COLUMN_BITS = 20
 MAX_CONCEPTS = 1 << _COLUMN_BITS
-_STEPS = np.float32(
-    1 << 20
-)  # merits are told apart in steps of a millionth, so that how many rows are multiplied at a time
-# cannot decide between equals
+# merits are told apart in steps of a millionth, so that how many rows are multiplied at a time cannot decide between equals
+_STEPS = np.float32(1 << 20)
+MAX_CHANNELS = 4
 NO_OPINION = np.float32(-2.0)
 _BUCKET_BITS = 12
 _BUCKETS = (1 << 21 - _BUCKET_BITS) + 2  # the last is of columns that are not wanted
@@ -49,15 +48,17 @@ def retrieve(allowed: Bools, channels: Sequence[Channel], limit: int) -> Ints:
 
     Args:
         allowed: (n, C) which may be taken.
-        channels: at least one; the shares need not sum to 1.
+        channels: one to MAX_CHANNELS; the shares need not sum to 1.
         limit: >= 1.
     """
     count, width = allowed.shape
     limit = min(limit, width)
     chosen = np.full((count, limit), -1, dtype=np.int64)
     if count and limit:
-        merits = tuple(np.ascontiguousarray(channel.merits, dtype=np.float32) for channel in channels)
-        _choose(allowed, merits, np.array([channel.share for channel in channels]), limit, chosen)
+        silent = Channel(1.0, np.full((1, width), NO_OPINION))  # one kind of call is compiled, whatever their number
+        heard = [*channels, *[silent] * (MAX_CHANNELS - len(channels))]
+        merits = tuple(np.ascontiguousarray(channel.merits, dtype=np.float32) for channel in heard)
+        _choose(allowed, merits, np.array([channel.share for channel in heard]), limit, chosen)
     return chosen
 
 
