@@ -26,8 +26,9 @@ from flows import (
     space_commands,
     train_commands,
 )
+from flows.bring_data import data_folder
 from flows.console import Cluster, Config, Json, Models, app, complain, out
-from flows.job import MODELS, RUNS, SHIPPED, Job
+from flows.job import MODELS, RUNS, Job
 from flows.keep_log import close_log, open_log
 from flows.reach_prefect import BatchServer
 from flows.show_progress import Ticker
@@ -69,7 +70,7 @@ def execute(words: list[str]) -> int:
 
 @app.command
 def run(
-    data: Path | None = None,
+    data: str | None = None,
     *,
     config: Config = None,
     out_dir: Annotated[Path, Parameter(name="--out", help="Where runs go.")] = RUNS,
@@ -85,14 +86,15 @@ def run(
 
     Parameters
     ----------
-    data: The data folder; the shipped sample when left out.
+    data: The data folder, or its URL; the shipped sample when left out.
     """
     open_log()
     if publish:
         from flows.publish_run import destination, publish_run  # noqa: PLC0415 - slow to import
 
         destination(publish)
-    job = Job(data or SHIPPED, with_renders(load_settings(config), renders), out_dir, models, cluster)
+    settings = with_renders(load_settings(config), renders)
+    job = Job(data_folder(data, out_dir), settings, out_dir, models, cluster)
     with contextlib.closing(BatchServer(job.runs)) as server:
         if job.store.manifest("evaluation") is None:
             server.begin()  # there is work, so it starts while the stages are imported
@@ -125,7 +127,7 @@ def run(
 
 @app.command
 def evaluate(
-    data: Path | None = None,
+    data: str | None = None,
     *,
     run_dir: Annotated[Path | None, Parameter(name="--run", help="A finished run: its report is copied.")] = None,
     against: Annotated[Path | None, Parameter(help="Another finished run, to compare --run with.")] = None,
@@ -143,7 +145,7 @@ def evaluate(
 
     Parameters
     ----------
-    data: The data folder whose log is used; its batch must have run.
+    data: The data folder, or its URL, whose log is used; its batch must have run.
     """
     if (run_dir is None) == (slates is None):
         raise SettingsError("give either --run or --slates", where="adloom evaluate", fix="See: adloom evaluate --help")
@@ -159,7 +161,7 @@ def evaluate(
         from flows.evaluate_run import evaluate_slates  # noqa: PLC0415 - slow to import
         from flows.read_slates import read_slates  # noqa: PLC0415 - slow to import
 
-        job = Job(data or SHIPPED, load_settings(config), runs, models)
+        job = Job(data_folder(data, runs), load_settings(config), runs, models)
         if job.store.manifest("ranking") is None:
             raise DataError("its batch has not run", where=str(job.data), fix=f"Run first: adloom run {job.data}")
         report = evaluate_slates(job, read_slates(slates))

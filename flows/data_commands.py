@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from contracts.settings import load_settings
+from flows.bring_data import data_folder
 from flows.console import Config, Json, Models, app, out
 from flows.job import MODELS, RUNS
 from flows.show_progress import Bar
@@ -158,7 +159,7 @@ def _tell(folder: Path, made: dict[str, int | float]) -> None:
 
 @app.command
 def check(
-    data: Path,
+    data: str,
     *,
     config: Config = None,
     page: Annotated[Path, Parameter(name="--out", help="The page to write.")] = Path("check.html"),
@@ -171,18 +172,19 @@ def check(
 
     Parameters
     ----------
-    data: The data folder.
+    data: The data folder, or its URL.
     """
     from flows.inspect_data import inspect, propose_mapping  # noqa: PLC0415 - slow to import
 
+    folder = data_folder(data, RUNS)
     if suggest_mapping:
-        proposal = propose_mapping(data)
+        proposal = propose_mapping(folder)
         print(proposal.text, end="")
         for line in proposal.unsure:
             print(f"# ? {line}")
         return 0
     with Bar() as bar:
-        summary = inspect(data, load_settings(config).sources, page, tell=bar.tell)
+        summary = inspect(folder, load_settings(config).sources, page, tell=bar.tell)
     faulty = bool(summary["brands"]) or any(table["rejected"] for table in summary["tables"])
     if as_json:
         print(json.dumps(summary))

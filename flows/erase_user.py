@@ -16,6 +16,7 @@ from contracts.store import MANIFEST, RunStore, file_hash, write_atomically, wri
 from flows.choose_models import ORIGIN
 from flows.find_key import find_key
 from flows.job import bar, read_barred
+from sources.folder_copy import COPIES
 from sources.pseudonyms import Pseudonyms
 from sources.sifted import forget, read_sifted, replace_parquet
 
@@ -42,7 +43,7 @@ class Receipt:
 
 
 def erase_user(user: str, runs: Path, models: Path, key_file: Path | None = None) -> Receipt:
-    """Removes a user from the intake's copies and from every run, and keeps the user out of later runs.
+    """Removes a user from the intake's files and from every run, and copies of folders at URLs whole; later runs leave the user out.
 
     The data folders themselves are the owner's: they are not touched, and what they still hold of the user is left out.
 
@@ -63,6 +64,11 @@ def erase_user(user: str, runs: Path, models: Path, key_file: Path | None = None
     for store in sorted(path for path in (home / "intake").glob("*") if path.is_dir()):
         with RunStore(store).locked():
             _from_intake(store, names, receipt)
+    for copy in sorted(path for path in (home / COPIES).glob("*") if path.is_dir()):
+        with RunStore(copy).locked():  # in any format, so it goes whole; a run that needs it copies it again
+            for part in copy.iterdir():
+                if part.is_dir():
+                    shutil.rmtree(part)
     for run in sorted(path for path in runs.glob("*") if path.is_dir()):
         with RunStore(run).locked():
             _from_run(run, names, models, receipt)

@@ -10,8 +10,9 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from contracts.settings import load_settings
+from flows.bring_data import data_folder
 from flows.console import Config, Json, Models, app, out
-from flows.job import MODELS, RUNS, SHIPPED, Job
+from flows.job import MODELS, RUNS, Job
 
 models_app = App(name="models", help="What is learned, and what is in use.")
 app.command(models_app)
@@ -57,7 +58,7 @@ def use_model(kind: Kind, version: str, *, models: Models = MODELS) -> None:
 def compare_models(
     new: str,
     old: str,
-    data: Path | None = None,
+    data: str | None = None,
     *,
     config: Config = None,
     runs: Annotated[Path, Parameter(help="Where runs are.")] = RUNS,
@@ -72,11 +73,11 @@ def compare_models(
     ----------
     new: Version of a ranker.
     old: Version of another.
-    data: The data folder, whose run is finished up to features; the shipped sample when left out.
+    data: The data folder, or its URL, whose run is finished up to features; the shipped sample when left out.
     """
     from flows.list_models import compare_versions  # noqa: PLC0415 - slow to import
 
-    found = compare_versions(Job(data or SHIPPED, load_settings(config), runs, models), new, old)
+    found = compare_versions(Job(data_folder(data, runs), load_settings(config), runs, models), new, old)
     if as_json:
         print(json.dumps(found.as_json()))
         return
@@ -93,7 +94,7 @@ def compare_models(
 def explain_score(
     user_id: str,
     concept_id: str,
-    data: Path | None = None,
+    data: str | None = None,
     *,
     config: Config = None,
     runs: Annotated[Path, Parameter(help="Where runs are.")] = RUNS,
@@ -109,11 +110,11 @@ def explain_score(
     ----------
     user_id: The id as it stands in the logs.
     concept_id: A concept that was a candidate for the user.
-    data: The data folder, whose batch has run; the shipped sample when left out.
+    data: The data folder, or its URL, whose batch has run; the shipped sample when left out.
     """
     from flows.explain_score import explain  # noqa: PLC0415 - slow to import
 
-    found = explain(Job(data or SHIPPED, load_settings(config), runs, models), user_id, concept_id)
+    found = explain(Job(data_folder(data, runs), load_settings(config), runs, models), user_id, concept_id)
     if as_json:
         print(json.dumps(found.as_json()))
         return

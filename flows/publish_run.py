@@ -9,7 +9,7 @@ from pyarrow import fs
 
 from contracts.errors import RunError, SettingsError
 from flows.sum_up_run import SUMMARY
-from sources.places import SCHEMES, far_file_system, is_far
+from sources.far_storage import SCHEMES, far_file_system, is_far, shown, without_secrets
 
 _LOCAL = "file:///"
 
@@ -22,7 +22,7 @@ def destination(url: str) -> tuple[Any, str]:
         system, path = far_file_system(url)
         return system, path.rstrip("/")
     schemes = ", ".join((*SCHEMES, _LOCAL))
-    raise SettingsError("is no place to publish to", where=f"--publish {url}", fix=f"Give a URL: {schemes}.")
+    raise SettingsError("is no place to publish to", where=f"--publish {shown(url)}", fix=f"Give a URL: {schemes}.")
 
 
 def publish_run(run: Path, url: str) -> str:
@@ -52,7 +52,10 @@ def publish_run(run: Path, url: str) -> str:
                 output.write(path.read_bytes())
     except OSError as error:
         fix = "Check the address and the rights, then repeat the command: stages that are up to date are skipped."
-        raise RunError(f"the run cannot be published there ({error})", where=f"--publish {url}", fix=fix) from error
+        told = without_secrets(url, error)
+        raise RunError(
+            f"the run cannot be published there ({told})", where=f"--publish {shown(url)}", fix=fix
+        ) from error
     return f"{url.rstrip('/')}/{run.name}"
 
 

@@ -8,17 +8,20 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from contracts.errors import SettingsError
 from contracts.settings import load_settings, with_renders
+from flows.bring_data import data_folder
 from flows.console import Cluster, Config, Models, app, out
-from flows.job import MODELS, RUNS, SHIPPED
+from flows.job import MODELS, RUNS
 from flows.reach_prefect import named_server, quieten_prefect, reachable_server
 from flows.spread_work import check_cluster
+from sources.far_storage import holds_secret, is_url, shown
 from sources.inventory import locate
 
 
 @app.command
 def schedule(
-    data: Path | None = None,
+    data: str | None = None,
     *,
     cron: Annotated[str, Parameter(help='When, as a cron line: "0 3 * * *" is every night at three.')],
     timezone: Annotated[str, Parameter(help="Time zone of the cron line.")] = "UTC",
@@ -37,11 +40,15 @@ def schedule(
 
     Parameters
     ----------
-    data: The data folder, read as it is when a night begins; the shipped sample when left out.
+    data: The data folder, or its URL, read as it is when a night begins; the shipped sample when left out.
     """
     with_renders(load_settings(config), renders)
     check_cluster(cluster)
-    locate(data or SHIPPED)
+    if data and is_url(data) and holds_secret(data):
+        fix = "Put keys into the environment, see docs/sources.md."
+        raise SettingsError("carries a secret, which the schedule would keep", where=shown(data), fix=fix)
+    where = data_folder(data, out_dir)
+    locate(where)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     quieten_prefect(out_dir)
     named_server()
@@ -49,7 +56,7 @@ def schedule(
 
     when = nightly_schedule(cron, timezone)
     parameters = {
-        "data": str((data or SHIPPED).resolve()),
+        "data": data if data and is_url(data) else str(where.resolve()),
         "config": str(config.resolve()) if config else None,
         "out": str(out_dir.resolve()),
         "models": str(models.resolve()),

@@ -25,6 +25,7 @@ from prefect.types.entrypoint import EntrypointType
 from contracts.errors import AdloomError, SettingsError
 from contracts.settings import load_settings, with_renders
 from contracts.store import StageResult
+from flows.bring_data import data_folder
 from flows.job import Job, Stage
 from flows.leave_artifacts import leave_artifacts
 from flows.run_batch import STAGES, run_batch
@@ -46,7 +47,7 @@ def night(
     """The batch on a data folder as it is when the run starts; stages that are up to date are skipped.
 
     Args:
-        data: the data folder.
+        data: the data folder, or its URL, of which what has changed is copied when the run starts.
         config: settings, TOML; None: the defaults.
         out: where runs go. models: where learned models are.
         renders: personal pictures at most; None: as the settings say.
@@ -62,7 +63,7 @@ def night(
 
     try:
         settings = with_renders(load_settings(Path(config) if config else None), renders)
-        job = Job(Path(data), settings, Path(out), Path(models), cluster)
+        job = Job(data_folder(data, Path(out)), settings, Path(out), Path(models), cluster)
         with get_client(sync_client=True) as client:
             client.update_flow_run(flow_run.id, name=job.run_id)
         results = run_batch(job, tell, last=last)

@@ -10,15 +10,16 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from contracts.settings import load_settings
+from flows.bring_data import data_folder
 from flows.console import Config, Json, Models, Runs, app, out
-from flows.job import MODELS, RUNS, SHIPPED, Job
+from flows.job import MODELS, RUNS, Job
 
 _STANDINGS = {"own": "", "guest": "placed by co-visits", "topics": "placed by its topics"}
 
 
 @app.command
 def drift(
-    data: Path | None = None,
+    data: str | None = None,
     *,
     config: Config = None,
     runs: Runs = RUNS,
@@ -31,11 +32,11 @@ def drift(
 
     Parameters
     ----------
-    data: The data folder; the shipped sample when left out.
+    data: The data folder, or its URL; the shipped sample when left out.
     """
     from flows.measure_drift import measure_drift  # noqa: PLC0415 - slow to import
 
-    told = measure_drift(Job(data or SHIPPED, load_settings(config), runs, models))
+    told = measure_drift(Job(data_folder(data, runs), load_settings(config), runs, models))
     if as_json:
         print(json.dumps(told))
         return int(told["advice"] != "keep")
@@ -64,7 +65,7 @@ def drift(
 @app.command
 def explain(
     user_id: str,
-    data: Path | None = None,
+    data: str | None = None,
     *,
     config: Config = None,
     runs: Annotated[Path, Parameter(help="Where runs are.")] = RUNS,
@@ -80,11 +81,11 @@ def explain(
     Parameters
     ----------
     user_id: The id as it stands in the logs, or its pseudonym.
-    data: The data folder, whose batch must have run; the shipped sample when left out.
+    data: The data folder, or its URL, whose batch must have run; the shipped sample when left out.
     """
     from flows.explain_user import explain_user  # noqa: PLC0415 - slow to import
 
-    told = explain_user(Job(data or SHIPPED, load_settings(config), runs, models), user_id, key_file, top=top)
+    told = explain_user(Job(data_folder(data, runs), load_settings(config), runs, models), user_id, key_file, top=top)
     if as_json:
         print(json.dumps(told))
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
@@ -13,8 +12,9 @@ from rich.table import Table
 
 from contracts.errors import SettingsError
 from contracts.settings import load_settings
+from flows.bring_data import data_folder
 from flows.console import Config, Json, Models, Runs, app, out
-from flows.job import MODELS, RUNS, SHIPPED, Job
+from flows.job import MODELS, RUNS, Job
 from flows.show_progress import Bar
 
 train = App(name="train", help="Learn a model.")
@@ -23,7 +23,7 @@ app.command(train)
 
 @train.command(name="generator")
 def train_generator(
-    data: Path | None = None,
+    data: str | None = None,
     *,
     config: Config = None,
     runs: Runs = RUNS,
@@ -40,14 +40,14 @@ def train_generator(
 
     Parameters
     ----------
-    data: The data folder; the shipped sample when left out.
+    data: The data folder, or its URL; the shipped sample when left out.
     """
     from flows.train_generator import curriculum_of  # noqa: PLC0415 - slow to import
     from flows.train_models import learn_generator  # noqa: PLC0415 - slow to import
 
     settings = load_settings(config)
     chosen = curriculum_of(steps=steps, seed=settings.seed, device=device, rows=rows, learning_rate=learning_rate)
-    job = Job(data or SHIPPED, settings, runs, models)
+    job = Job(data_folder(data, runs), settings, runs, models)
     with Bar() as bar:
         version = learn_generator(job, chosen, from_scratch=from_scratch, tell=bar.tell)
     out.print(f"Generator {version} is in use.")
@@ -72,7 +72,7 @@ class Pace:
 
 @train.command(name="student")
 def train_student(
-    data: Path | None = None,
+    data: str | None = None,
     *,
     config: Config = None,
     runs: Runs = RUNS,
@@ -85,14 +85,14 @@ def train_student(
 
     Parameters
     ----------
-    data: The data folder; the shipped sample when left out.
+    data: The data folder, or its URL; the shipped sample when left out.
     """
-    _short_cut("student", Job(data or SHIPPED, load_settings(config), runs, models), pace)
+    _short_cut("student", Job(data_folder(data, runs), load_settings(config), runs, models), pace)
 
 
 @train.command(name="gan")
 def train_gan(
-    data: Path | None = None,
+    data: str | None = None,
     *,
     config: Config = None,
     runs: Runs = RUNS,
@@ -105,9 +105,9 @@ def train_gan(
 
     Parameters
     ----------
-    data: The data folder; the shipped sample when left out.
+    data: The data folder, or its URL; the shipped sample when left out.
     """
-    _short_cut("gan", Job(data or SHIPPED, load_settings(config), runs, models), pace)
+    _short_cut("gan", Job(data_folder(data, runs), load_settings(config), runs, models), pace)
 
 
 def _short_cut(kind: Literal["student", "gan"], job: Job, pace: Pace) -> None:
@@ -124,7 +124,7 @@ def _short_cut(kind: Literal["student", "gan"], job: Job, pace: Pace) -> None:
 
 @train.command(name="adapter")
 def train_adapter(
-    data: Path | None = None,
+    data: str | None = None,
     *,
     config: Config = None,
     runs: Runs = RUNS,
@@ -145,7 +145,7 @@ def train_adapter(
 
     Parameters
     ----------
-    data: The data folder; the shipped sample when left out.
+    data: The data folder, or its URL; the shipped sample when left out.
     """
     from flows.train_adapter import learn_adapter  # noqa: PLC0415 - slow to import
     from generators.training.adapter_training import Course  # noqa: PLC0415 - slow to import
@@ -155,13 +155,15 @@ def train_adapter(
                     warmup_steps=min(100, steps // 4), spare_memory=spare_memory)  # fmt: skip
     style = replace(course, steps=style_steps, warmup_steps=min(50, style_steps // 4))
     with Bar() as bar:
-        version = learn_adapter(Job(data or SHIPPED, settings, runs, models), course, style, advertiser or [], bar.tell)
+        version = learn_adapter(
+            Job(data_folder(data, runs), settings, runs, models), course, style, advertiser or [], bar.tell
+        )
     out.print(f"Adapter {version} is in use.")
 
 
 @train.command(name="space")
 def train_space(
-    data: Path | None = None,
+    data: str | None = None,
     *,
     kind: Annotated[
         Literal["covisits", "text"] | None,
@@ -178,14 +180,14 @@ def train_space(
 
     Parameters
     ----------
-    data: The data folder; the shipped sample when left out.
+    data: The data folder, or its URL; the shipped sample when left out.
     """
     from flows.train_models import learn_space  # noqa: PLC0415 - slow to import
 
     settings = load_settings(config)
     if kind is not None:
         settings = settings.model_copy(update={"features": settings.features.model_copy(update={"space": kind})})
-    told = learn_space(Job(data or SHIPPED, settings, runs, models))
+    told = learn_space(Job(data_folder(data, runs), settings, runs, models))
     if as_json:
         print(json.dumps(told))
         return
@@ -195,7 +197,7 @@ def train_space(
 
 @train.command(name="ranker")
 def train_ranker(
-    data: Path | None = None,
+    data: str | None = None,
     *,
     config: Config = None,
     runs: Runs = RUNS,
@@ -209,14 +211,14 @@ def train_ranker(
 
     Parameters
     ----------
-    data: The data folder; the shipped sample when left out.
+    data: The data folder, or its URL; the shipped sample when left out.
     """
     from flows.train_ranker import train_ranker as learn  # noqa: PLC0415 - slow to import
     from ranking.tuning import Trial, as_toml, best  # noqa: PLC0415 - slow to import
 
     if tune and trials < 1:
         raise SettingsError("must be 1 or more", where="--trials", fix="Give the number of settings to try.")
-    job = Job(data or SHIPPED, load_settings(config), runs, models)
+    job = Job(data_folder(data, runs), load_settings(config), runs, models)
     with Bar() as bar:
 
         def told(trial: Trial, top: Trial, total: int) -> None:

@@ -14,9 +14,10 @@ import numpy.typing as npt
 import polars as pl
 
 from contracts.errors import DataError
+from sources.far_storage import far_options, is_far
 from sources.json_lines import json_batches
 from sources.native_noise import hushed
-from sources.places import Part, far_options, file_format, is_far
+from sources.places import Part, file_format
 from sources.raw import BROKEN_ROWS, RawTable, broken_rows
 from sources.text_blocks import blocks
 

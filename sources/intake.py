@@ -20,12 +20,13 @@ from sources import cross_checks as cross
 from sources.acceptance import Acceptance, accept
 from sources.catalogue import tolerable
 from sources.columns import adapted, is_free_text
+from sources.far_storage import is_far
 from sources.files import read_batches
 from sources.held import AT_ONCE, Held
 from sources.inventory import inventory, raise_together, require_folder
 from sources.mapping import load_mapping
 from sources.outcome import FINDINGS, Intake
-from sources.places import Part, is_far
+from sources.places import Part
 from sources.pseudonyms import Pseudonyms
 from sources.rules import Rules
 from sources.sieve import DAYS, sift

@@ -21,9 +21,7 @@ def locate(folder: Path) -> dict[str, tuple[Part, ...]]:
 def require_folder(folder: Path) -> None:
     """Raises DataError when there is no such folder."""
     if not folder.is_dir():
-        fix = "Give a folder with events, concepts and impressions."
-        if folder.parts[:1] in (("s3:",), ("gs:",), ("az:",)):
-            fix = "Name buckets under path in the mapping.toml of a folder here, see docs/sources.md."
+        fix = "Give a folder with events, concepts and impressions, or its URL."
         raise DataError("is no folder", where=str(folder), fix=fix)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from pyarrow import fs
 from contracts.errors import DataError
 from contracts.store import file_hash
 from contracts.tables import OPTIONAL_INPUTS
+from sources.far_storage import far_file_system, is_far
 
 Kind = Literal["parquet", "csv", "tsv", "ndjson"]
 Packing = Literal["", "gzip", "zstd"]
@@ -31,7 +31,6 @@ SUFFIXES = {
 }
 """What a file's name may end in: its format and how it is packed."""
 
-SCHEMES = ("s3://", "gs://", "az://")
 _DAY = re.compile(r"(?<!\d)(\d{4})[-_/]?(\d{2})[-_/]?(\d{2})(?!\d)")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
@@ -56,11 +55,6 @@ class Part:
     fingerprint: str
     day: date | None = None
     constants: dict[str, str | None] = field(default_factory=dict)
-
-
-def is_far(path: str) -> bool:
-    """Whether a path is a URL of cloud storage."""
-    return path.startswith(SCHEMES)
 
 
 def find_parts(folder: Path, table: str, path: str | None = None) -> tuple[Part, ...]:
@@ -222,31 +216,6 @@ def _refuse_indirect(table: Any, location: str) -> None:
         what = "deletion vectors" if "deletionVectors" in features else "column mapping"
         fix = "Write it again without, or as plain Parquet (in Spark: REORG TABLE ... APPLY (PURGE))."
         raise DataError(f"is a Delta table with {what}, which is not read", where=location, fix=fix)
-
-
-def far_file_system(url: str) -> tuple[Any, str]:
-    """The file system of a URL and the path in it; keys, region and endpoint come from the usual environment."""
-    scheme, _, path = url.partition("://")
-    try:
-        if scheme == "s3":
-            endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-            given = {"region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")}
-            if endpoint:
-                kind, _, host = endpoint.partition("://")
-                given |= {"endpoint_override": host, "scheme": kind}
-            return fs.S3FileSystem(**{name: value for name, value in given.items() if value}), path
-        if scheme == "gs":
-            return fs.GcsFileSystem(), path
-        return fs.AzureFileSystem(account_name=os.environ["AZURE_STORAGE_ACCOUNT_NAME"],
-                                  account_key=os.environ.get("AZURE_STORAGE_ACCOUNT_KEY")), path  # fmt: skip
-    except (OSError, KeyError, ValueError, AttributeError) as error:
-        raise DataError(f"cannot be reached ({error})", where=url, fix="Check the keys in the environment.") from error
-
-
-def far_options() -> dict[str, str]:
-    """What Polars' cloud readers need beside the usual environment: a plain-http endpoint has to be allowed."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    return {"aws_endpoint_url": endpoint, "aws_allow_http": "true"} if endpoint.startswith("http://") else {}
 
 
 def _far_parts(url: str) -> tuple[Part, ...]:

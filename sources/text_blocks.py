@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from contracts.errors import DataError
-from sources.places import Part, far_file_system, is_far
+from sources.far_storage import far_file_system, is_far
+from sources.places import Part
 
 BLOCK_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 26

@@ -16,6 +16,7 @@ import pytest
 from contracts.errors import DataError
 from contracts.settings import SourceSettings
 from contracts.tables import Events, Impressions
+from sources.folder_copy import copy_folder
 from sources.intake import take_in
 from sources.outcome import read_table
 from sources.places import find_parts
@@ -93,6 +94,30 @@ def test_a_bucket_that_is_not_there_is_one_line(bucket: str, tmp_path: Path) -> 
         with pytest.raises(DataError) as error:
             find_parts(tmp_path, "events", url)
         assert "\n" not in str(error.value)
+
+
+def test_a_folder_in_a_bucket_is_copied_and_what_has_not_changed_stays(
+    bucket: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    copy = copy_folder(bucket, tmp_path, tell=lambda what, *_: told.append(what))
+    client = boto3.client("s3", endpoint_url=server, region_name="us-east-1")
+    keys = [one["Key"] for one in client.list_objects_v2(Bucket="logs", Prefix="shop/")["Contents"]]
+    assert [path.relative_to(copy.parent).as_posix() for path in sorted(copy.rglob("*")) if path.is_file()] == keys
+    for key in keys:
+        assert (copy.parent / key).read_bytes() == client.get_object(Bucket="logs", Key=key)["Body"].read()
+    client.put_object(Bucket="logs", Key="shop/impressions.csv", Body=b"other")
+    assert len(told) == len(keys)
+    copy_folder(bucket, tmp_path, tell=lambda what, *_: told.append(what))
+    assert told[len(keys) :] == ["copying, impressions.csv"]
+    for url in ("s3://nowhere/shop", "s3://logs/none"):
+        with pytest.raises(DataError, match=rf"{url}: ") as error:
+            copy_folder(url, tmp_path)
+        assert "\n" not in str(error.value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(DataError, match="s3://logs/shop: cannot be listed") as error:
+        copy_folder(bucket, tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_gs_and_az_addresses_reach_their_own_file_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
