@@ -31,7 +31,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,10 @@ from features.space import Space
 from flows.build_features import browsing_settings, last_moment
 from flows.choose_models import find_generator, versions
 from flows.job import MODELS, SHIPPED
+from flows.measure_truth import product_square
 from generators.layout import DEFAULT_BOX
 from generators.painting.painters import Painter, SceneRequest, frame_product, scene_looks
-from generators.products import CLEAR, Pixels, fit_product, load_product, place_product
+from generators.products import Pixels, load_product, place_product
 from generators.scorer import Scorer
 from generators.studio import Order
 from generators.taste.taste import Taste
@@ -121,7 +122,7 @@ class World:
     @cached_property
     def boxes(self) -> Numbers:
         """(U, 4) where the square picture of each user's product stands, as the law has it, when the product is set as painters do."""
-        squares = [product_square(self.folder / file) for file in self.concepts["product_image"]]
+        squares = [product_square(self.folder / file, SIDE) for file in self.concepts["product_image"]]
         return np.array(squares)[self.concept]
 
     @cached_property
@@ -205,20 +206,6 @@ def paint(painter: Painter, orders: list[list[Order]], label: str) -> Pixels:
 def kept(scorer: Scorer, orders: list[list[Order]], scenes: Pixels) -> Pixels:
     """(U, S, S, 3) the candidate that the scorer keeps."""
     return np.stack([own[int(scorer(row[0], own).argmax())] for row, own in zip(orders, scenes, strict=True)])
-
-
-@cache
-def product_square(path: Path) -> tuple[float, float, float, float]:
-    """Where a product's picture as it came, with its clear margins, lies in a scene: left, top, width, height, fractions of the side.
-
-    The world's law measures how far a product stands out by this square; painters set the product without its margins.
-    """
-    whole, product = load_product(path, trim=False), load_product(path)
-    seen = whole[..., 3] > CLEAR
-    top, left = (int(np.flatnonzero(seen.any(axis=axis))[0]) for axis in (1, 0))
-    _, at = fit_product(product, DEFAULT_BOX, (SIDE, SIDE))
-    high, wide = (at.bottom - at.top) / product.shape[0] / SIDE, (at.right - at.left) / product.shape[1] / SIDE
-    return at.left / SIDE - left * wide, at.top / SIDE - top * high, whole.shape[1] * wide, whole.shape[0] * high
 
 
 def interval(measure: Callable[[Numbers], float], users: int) -> list[float]:
@@ -374,7 +361,7 @@ class Exact:
             [scene_looks(one[None], product) for one, product in zip(pictures, products, strict=True)]
         )
         law = np.c_[
-            look(pictures), standout(pictures, np.array([product_square(world.folder / file) for file in files]))
+            look(pictures), standout(pictures, np.array([product_square(world.folder / file, SIDE) for file in files]))
         ]
         bare = cls(ours.mean(0), ours.std(0), ours.min(0), ours.max(0), np.zeros(0))
         return replace(bare, weights=np.linalg.lstsq(bare._terms(ours), law, rcond=None)[0])

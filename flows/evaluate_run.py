@@ -76,7 +76,7 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
                 seed=job.settings.seed,
             )
         at = dt.datetime.fromisoformat(facts["as_of"])
-        placed, chances = picture_values(slates, cohorts, creatives, true_worth(truth, run, at))
+        placed, chances = picture_values(slates, cohorts, creatives, true_worth(truth, job, at))
         values = as_columns(placed, chances[0])
         values.write_parquet(folder / "picture_values.parquet")
         true["creative_truth"] = values if len(values) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import numpy.typing as npt
 import polars as pl
 
 from contracts.seeds import stream
+from flows.job import Job
 from flows.value_pictures import Worth, scene
 from generators.layout import DEFAULT_BOX
+from generators.products import CLEAR, fit_product, load_product
 from ranking.policy import Policy
 from ranking.rollout import rolled_out
 from ranking.slates import arranged
@@ -59,15 +62,35 @@ def target_value(
     return float(np.concatenate(found).mean())
 
 
-def true_worth(truth: Truth, run: Path, at: dt.datetime) -> Worth:
-    """True click chances of pictures at a moment, for `value_pictures.picture_values`."""
+def true_worth(truth: Truth, job: Job, at: dt.datetime) -> Worth:
+    """True click chances of the pictures of a job's run at a moment, for `value_pictures.picture_values`."""
+    concepts = pl.read_parquet(job.run / "sources" / "concepts.parquet", columns=["concept_id", "product_image"])
+    files = dict(concepts.iter_rows())
 
     def worth(people: pl.Series, concept: str, creative: str | None) -> Floats:
         if creative is None:
             return truth.oracle_scores(people, at, [concept] * len(people))[None]
-        return truth.picture_value(people, scene(run, creative), [concept], _BOX, at)[None]
+        picture = scene(job.run, creative)
+        file = files[concept]
+        box = (np.nan,) * 4 if file is None else product_square(job.data / file, picture.shape[1])
+        return truth.picture_value(people, picture, [concept], np.array([box]), at)[None]
 
     return worth
 
 
-_BOX = np.array([[DEFAULT_BOX.left, DEFAULT_BOX.top, DEFAULT_BOX.width, DEFAULT_BOX.height]])
+@cache
+def product_square(path: Path, side: int) -> tuple[float, float, float, float]:
+    """Where a product's picture as it came, with its clear margins, lies in a scene: left, top, width, height, fractions of the side.
+
+    The world's law measures how far a product stands out by this square; painters set the product without its margins.
+
+    Args:
+        path: of the product's picture.
+        side: of the scene, pixels.
+    """
+    whole, product = load_product(path, trim=False), load_product(path)
+    seen = whole[..., 3] > CLEAR
+    top, left = (int(np.flatnonzero(seen.any(axis=axis))[0]) for axis in (1, 0))
+    _, at = fit_product(product, DEFAULT_BOX, (side, side))
+    high, wide = (at.bottom - at.top) / product.shape[0] / side, (at.right - at.left) / product.shape[1] / side
+    return at.left / side - left * wide, at.top / side - top * high, whole.shape[1] * wide, whole.shape[0] * high
