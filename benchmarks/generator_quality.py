@@ -484,7 +484,11 @@ def main() -> None:
         world = World.open(folder, given.users, given.seed)
         users = {"own": world.vectors(world.events), f"own, {EVENTS} events": world.vectors(world.last_events(EVENTS))}
         torch.set_num_threads(given.threads)
-        for way in [way for way in ways(given.ways) if given.ways or not (way.peer or way.name == "diffusion-10")]:
+        for way in [
+            way
+            for way in ways(given.ways)
+            if given.ways or not (way.peer or way.name in ("diffusion-10", "student-2", "student-4"))
+        ]:
             began = time.perf_counter()
             if given.guidance:
                 swept_ = swept(world, way, users["own"], given.guidance)

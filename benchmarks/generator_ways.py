@@ -11,12 +11,12 @@ from torch import Tensor
 from benchmarks.flow_solvers import ddim, dpm_solver
 from contracts.settings import load_settings
 from features.space import Space
-from flows.choose_models import find_generator, versions
+from flows.choose_models import find_generator, generator_space, versions
 from flows.job import MODELS
 from generators.painting.latent_painter import LatentPainter
 from generators.painting.painters import Painter
-from generators.painting.sampling import draw
-from generators.painting.weights import load_weights
+from generators.painting.sampling import draw, leap
+from generators.painting.weights import Generator, load_weights
 from generators.taste.taste import Taste
 
 
@@ -46,15 +46,20 @@ class Way:
 def ways(wanted: Sequence[str] | None = None, *, device: str = "cpu") -> list[Way]:
     """All ways to draw that have weights here, and the peers; or those wanted, by name."""
     settings = load_settings(None).generators
-    found = find_generator(MODELS, Space.load(next(versions(MODELS, "space"))).hash)
+    space_hash = Space.load(next(versions(MODELS, "space"))).hash
+    found = find_generator(MODELS, space_hash)
     assert found is not None, "the sample's weights come with the code"
-    generator = load_weights(found / "weights", device=device)
+    flow = load_weights(found / "weights", device=device)
 
-    def way(name: str, steps: int, sampler: Callable[..., Tensor] | None = None) -> Way:
+    def way(name: str, steps: int, sampler: Callable[..., Tensor] = draw, generator: Generator = flow) -> Way:
         def build(taste: Taste | None, guidance: float) -> Painter:
-            return LatentPainter(generator, taste, partial(sampler or draw, steps=steps), guidance=guidance)
+            return LatentPainter(generator, taste, partial(sampler, steps=steps), guidance=guidance)
 
-        return Way(name, steps, settings.guidance, build, peer=sampler is not None)
+        return Way(name, steps, settings.guidance, build, peer=sampler in (ddim, dpm_solver))
 
     known = [way("diffusion", settings.steps), way("diffusion-10", 10), way("ddim-50", 50, ddim), way("dpm-solver++-20", 20, dpm_solver)]  # fmt: skip
+    student = next((one for one in versions(MODELS, "student") if generator_space(one) == space_hash), None)
+    if student is not None:
+        taught = load_weights(student / "weights", device=device)
+        known += [way(f"student-{steps}", steps, leap, taught) for steps in (1, 2, 4)]
     return [one for one in known if wanted is None or one.name in wanted]

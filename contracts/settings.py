@@ -163,7 +163,7 @@ class GeneratorSettings(_Frozen):
         description="the way to draw: our own flow, its student in few steps, a GAN in one, or a checkpoint, see [stable_diffusion]",
     )
     steps: int = Field(default=2, ge=1, le=1000, description="denoising steps of the flow")
-    student_steps: Literal[1, 2, 4] = Field(default=2, description="steps of the student")
+    student_steps: Literal[1, 2, 4] = Field(default=1, description="steps of the student")
     guidance: float = Field(
         default=16.0,
         ge=0,

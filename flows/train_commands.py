@@ -78,6 +78,7 @@ def train_student(
     runs: Runs = RUNS,
     models: Models = MODELS,
     pace: Annotated[Pace, Parameter(name="*")] = Pace(),
+    decoder_steps: Annotated[int, Parameter(help="Optimiser steps of its slim decoder, which is taught first.")] = 3000,
 ) -> None:
     """Teach a student of the generator in use to paint in 1, 2 or 4 steps; the same command resumes a stopped training.
 
@@ -87,7 +88,9 @@ def train_student(
     ----------
     data: The data folder, or its URL; the shipped sample when left out.
     """
-    _short_cut("student", Job(data_folder(data, runs), load_settings(config), runs, models), pace)
+    if decoder_steps < 1:
+        raise SettingsError("must be 1 or more", where="--decoder-steps", fix="Give the number of optimiser steps.")
+    _short_cut("student", Job(data_folder(data, runs), load_settings(config), runs, models), pace, decoder_steps)
 
 
 @train.command(name="gan")
@@ -110,7 +113,7 @@ def train_gan(
     _short_cut("gan", Job(data_folder(data, runs), load_settings(config), runs, models), pace)
 
 
-def _short_cut(kind: Literal["student", "gan"], job: Job, pace: Pace) -> None:
+def _short_cut(kind: Literal["student", "gan"], job: Job, pace: Pace, decoder_steps: int = 1) -> None:
     """Trains a student or a GAN and says which version is in use."""
     from flows.train_models import learn_short_cut  # noqa: PLC0415 - slow to import
     from generators.training.few_steps import GAN, STUDENT  # noqa: PLC0415 - slow to import
@@ -118,7 +121,8 @@ def _short_cut(kind: Literal["student", "gan"], job: Job, pace: Pace) -> None:
 
     schedule = schedule_of(**asdict(pace), seed=job.settings.seed)
     with Bar() as bar:
-        version = learn_short_cut(job, {"student": STUDENT, "gan": GAN}[kind], schedule, tell=bar.tell)
+        game = {"student": STUDENT, "gan": GAN}[kind]
+        version = learn_short_cut(job, game, schedule, tell=bar.tell, decoder_steps=decoder_steps)
     out.print(f'{kind.capitalize()} {version} is in use; draw with it: generators.way = "{kind}".', markup=False)
 
 

@@ -18,7 +18,7 @@ from flows.train_generator import SIDE, train_version
 from generators.examples import write_examples
 from generators.training.curriculum import Curriculum
 from generators.training.few_steps import Game
-from generators.training.shorten import shorten
+from generators.training.shorten import DECODER_STEPS, shorten
 from generators.training.training import Frozen, Progress, Schedule
 from sources.outcome import read_table
 
@@ -50,7 +50,14 @@ def learn_generator(
     ).name
 
 
-def learn_short_cut(job: Job, game: Game, schedule: Schedule, *, tell: Callable[[str, int, int], None]) -> str:
+def learn_short_cut(
+    job: Job,
+    game: Game,
+    schedule: Schedule,
+    *,
+    tell: Callable[[str, int, int], None],
+    decoder_steps: int = DECODER_STEPS,
+) -> str:
     """Trains a student or a GAN of the generator in use for the data's space and puts it in use; returns its version.
 
     Checkpoints stay in `models/student.training/<hash of the command>`, or `models/gan.training/...`.
@@ -65,11 +72,11 @@ def learn_short_cut(job: Job, game: Game, schedule: Schedule, *, tell: Callable[
     if flow is None:
         fix = f"Train it first: adloom train generator {job.data}"
         raise ModelError(f"there is no generator for space {space_hash[:12]}", where=str(job.models), fix=fix)
-    folder = _folder(job, game.name, space_hash, schedule, flow.name)
+    folder = _folder(job, game.name, space_hash, schedule, f"{flow.name} {decoder_steps}")
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "examples.safetensors"
     write_examples(prepared.examples, file)
-    result = shorten(file, folder, game, schedule, _told(tell), flow=flow / "weights")
+    result = shorten(file, folder, game, schedule, _told(tell), flow=flow / "weights", decoder_steps=decoder_steps)
 
     def save(version: Path) -> None:
         shutil.copytree(result.weights, version / "weights", dirs_exist_ok=True)

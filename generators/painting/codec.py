@@ -45,12 +45,18 @@ class SceneCodec(nn.Module, ConfigMixin):
     Args:
         latent: Z.
         widths: channels at S / 4 and at S / 8.
+        slim: channels of a decoder of a third of the work, at S / 8, S / 4 and S / 2; None: the full one.
     """
 
     config_name = "config.json"  # type: ignore[assignment]
 
     @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(self, latent: int = LATENT, widths: tuple[int, int] = (48, 96)) -> None:
+    def __init__(
+        self,
+        latent: int = LATENT,
+        widths: tuple[int, int] = (48, 96),
+        slim: tuple[int, int, int] | None = None,
+    ) -> None:
         super().__init__()
         outer, inner = widths
         self.latent = latent
@@ -59,12 +65,7 @@ class SceneCodec(nn.Module, ConfigMixin):
             nn.Conv2d(outer, inner, 3, stride=2, padding=1), _Residual(inner), _Residual(inner),
             nn.SiLU(), nn.Conv2d(inner, latent, 1),
         )  # fmt: skip
-        self.decoder = nn.Sequential(
-            nn.Conv2d(latent, inner, 3, padding=1), _Residual(inner), _Residual(inner), _Residual(inner),
-            nn.Conv2d(inner, 4 * outer, 3, padding=1), nn.PixelShuffle(2), _Residual(outer), _Residual(outer),
-            nn.SiLU(), nn.Conv2d(outer, _FINE * _PATCH**2, 3, padding=1),
-            nn.PixelShuffle(_PATCH), nn.SiLU(), nn.Conv2d(_FINE, 3, 3, padding=1),
-        )  # fmt: skip
+        self.decoder = _decoder(latent, outer, inner) if slim is None else slim_decoder(latent, *slim)
         self.register_buffer("centre", torch.zeros(latent, 1, 1))
         self.register_buffer("scale", torch.ones(latent, 1, 1))
 
@@ -95,6 +96,29 @@ class SceneCodec(nn.Module, ConfigMixin):
         """Latents (B, Z, L, L) into scenes (B, 3, S, S), in [-1, 1] but for small overshoots."""
         scenes: Tensor = self.decoder(latents * self.get_buffer("scale") + self.get_buffer("centre"))
         return scenes
+
+
+def _decoder(latent: int, outer: int, inner: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(latent, inner, 3, padding=1), _Residual(inner), _Residual(inner), _Residual(inner),
+        nn.Conv2d(inner, 4 * outer, 3, padding=1), nn.PixelShuffle(2), _Residual(outer), _Residual(outer),
+        nn.SiLU(), nn.Conv2d(outer, _FINE * _PATCH**2, 3, padding=1),
+        nn.PixelShuffle(_PATCH), nn.SiLU(), nn.Conv2d(_FINE, 3, 3, padding=1),
+    )  # fmt: skip
+
+
+def slim_decoder(latent: int, inner: int, outer: int, fine: int) -> nn.Sequential:
+    """Raw latents (B, Z, L, L) into scenes (B, 3, S, S): the last convolution is at S / 2, so that nothing is worked out at full size.
+
+    Args:
+        latent: Z. inner, outer, fine: channels at S / 8, S / 4 and S / 2.
+    """
+    return nn.Sequential(
+        nn.Conv2d(latent, inner, 3, padding=1), _Residual(inner), _Residual(inner),
+        nn.Conv2d(inner, 4 * outer, 3, padding=1), nn.PixelShuffle(2), _Residual(outer),
+        nn.SiLU(), nn.Conv2d(outer, 4 * fine, 3, padding=1), nn.PixelShuffle(2),
+        nn.SiLU(), nn.Conv2d(fine, 12, 3, padding=1), nn.PixelShuffle(2),
+    )  # fmt: skip
 
 
 def codec_loss(rebuilt: Tensor, scenes: Tensor) -> Tensor:

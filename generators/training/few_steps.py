@@ -3,10 +3,10 @@
 Letters: B scenes, L side of the latent grid, Z latent channels. Both start from the flow and learn to say the finished
 scene x_0 = x_t - t v at once, at the times at which `sampling.leap` will ask:
 
-    student   t of the grids of 1, 2 and 4 steps; near the flow's own end, and as a discriminator knows logged scenes
+    student   t of the grids of 1, 2 and 4 steps; near the flow's own end, and nothing else
     gan       t = 1 alone: from noise in one evaluation; as a discriminator knows logged scenes, and nothing else
 
-The game is that of R3GAN (Huang et al. 2025, arXiv 2501.05441): a scene is held against the logged one of the same product,
+The GAN's game is that of R3GAN (Huang et al. 2025, arXiv 2501.05441): a scene is held against the logged one of the same product,
 look, concept and sketch (relativistic pairing), and the slope of the scores is held down on both (R1 and R2), here on what the
 heads are given (as in Sauer et al. 2023, arXiv 2311.17042). Painter and heads are one module with one optimiser: the heads see
 scenes whose painter is held fixed, the painter sees heads that are held fixed.
@@ -25,6 +25,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from generators.painting.codec import SceneCodec
+from generators.painting.devices import Precision, mixed_precision
 from generators.painting.network import Condition, SceneNetwork, add_noise, draw_times, scene_loss, time_shift
 from generators.painting.sampling import Guidance, denoise, leap, time_grid
 from generators.training.discriminator import Discriminator, augment, look_at
@@ -42,6 +43,7 @@ class Game:
         realism: weight of the discriminator.
         penalty: of the slope of the scores, R1 and R2.
         flow_steps: the flow takes to its end from t = 1.
+        slim: channels of its own decoder (`codec.slim_decoder`); None: it keeps the flow's.
     """
 
     name: str
@@ -50,9 +52,10 @@ class Game:
     realism: float = 1.0
     penalty: float = 0.5
     flow_steps: int = 4
+    slim: tuple[int, int, int] | None = None
 
 
-STUDENT = Game("student", (1, 2, 4), likeness=1.0, realism=0.5)
+STUDENT = Game("student", (1, 2, 4), likeness=1.0, realism=0.0, slim=(64, 32, 16))
 GAN = Game("gan", (1,), likeness=0.0)
 
 
@@ -69,7 +72,7 @@ class Players(nn.Module):
         self._flow, self.game = (flow,), game  # in a tuple, so that it is no submodule
         self.painter: SceneNetwork = SceneNetwork(**dict(flow.config))
         self.painter.load_state_dict(flow.state_dict())
-        self.discriminator = Discriminator(flow)
+        self.discriminator = Discriminator(flow) if game.realism else None
 
     def forward(
         self,
@@ -111,6 +114,7 @@ class Players(nn.Module):
         lot: torch.Generator,
     ) -> Tensor:
         """The painter's and the heads' losses, added: each moves its own parameters alone."""
+        assert self.discriminator is not None
         fake, real, ground = augment([painted, logged, ground], lot)
         noise, time = second
         flow = self._flow[0]
@@ -129,6 +133,7 @@ class Players(nn.Module):
 
     def _steep(self, seen: list[Tensor], pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Scores, and the mean square of their slope over cells, of which the heads alone are to blame."""
+        assert self.discriminator is not None
         inputs = [features.detach().requires_grad_() for features in seen]
         scores = self.discriminator(inputs, pooled.detach())
         slopes = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
@@ -142,17 +147,26 @@ class FewStepsLesson(FlowLesson):
         studies, codec, seed, source: as of `FlowLesson`.
         flow: what to start from, and to learn from.
         game: how.
+        precision: in which the flow goes to its ends.
     """
 
     def __init__(
-        self, studies: Studies, codec: SceneCodec, flow: SceneNetwork, game: Game, *, seed: int, source: str
+        self,
+        studies: Studies,
+        codec: SceneCodec,
+        flow: SceneNetwork,
+        game: Game,
+        *,
+        seed: int,
+        source: str,
+        precision: Precision = "fp32",
     ) -> None:
         super().__init__(studies, codec, seed=seed, source=source, channels=tuple(flow.config["channels"]), start=flow)
-        self.name, self.game = game.name, game
+        self.name, self.game, self.precision = game.name, game, precision
         self.flow = copy.deepcopy(flow).requires_grad_(False).eval()
         self.identity = f"{self.identity} {game}"
         shift = time_shift(self.side)
-        self.times = sorted({time for steps in game.steps for time in time_grid(steps, shift=shift)[:-1]})
+        self.times = sorted(time for steps in game.steps for time in time_grid(steps, shift=shift)[:-1])
 
     def student(self) -> Players:  # type: ignore[override]
         """The flow's weights, and heads that depend on the seed alone."""
@@ -175,9 +189,10 @@ class FewStepsLesson(FlowLesson):
         )
         noisy, flow, target = add_noise(latents, noise, times), self.flow.to(device), None
         if self.game.likeness:
-            with torch.no_grad():
+            with torch.no_grad(), mixed_precision(device.type, self.precision):
                 grid = time_grid(self.game.flow_steps, shift=time_shift(self.side), first=time)
                 *_, target = denoise(flow, condition, ground, noisy, times=grid, guidance=Guidance())
+            target = target.float()
         loss: Tensor = module(noisy, times, ground, cover, condition, latents, target, second, lot)
         return loss
 

@@ -44,9 +44,11 @@ SPACE_BOUND = "condition.concept."
 SKETCHES = 384
 """Pages of a generator's sketchbook."""
 
+LATENT_NOISE = 0.05
+"""Standard deviations of a latent that a decoder must forgive."""
+
 _RIM = 7  # pixels; a logged product is taken out with this much around it, its soft edge included
 _CROP = 64
-_NOISE = 0.05  # standard deviations of a latent that the decoder must forgive
 _AT_ONCE = 64
 _COLUMNS = 8
 
@@ -116,7 +118,7 @@ class CodecLesson:
         noise = torch.randn((rows, LATENT, crop.shape[2] // REDUCTION, crop.shape[3] // REDUCTION), generator=lot)
         device = next(module.parameters()).device
         crop = crop.to(device)
-        rebuilt, raw = module(crop, _NOISE * noise.to(device))
+        rebuilt, raw = module(crop, LATENT_NOISE * noise.to(device))
         loss: Tensor = codec_loss(rebuilt, crop) + 1e-4 * raw.square().mean()
         return loss
 

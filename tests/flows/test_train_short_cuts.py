@@ -43,7 +43,8 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
     job = Job(root / "world", small_settings(), root / "runs", root / "models")
     told: list[tuple[str, int, int]] = []
     versions = {
-        game.name: learn_short_cut(job, game, short(), tell=lambda *line: told.append(line)) for game in (STUDENT, GAN)
+        game.name: learn_short_cut(job, game, short(), tell=lambda *line: told.append(line), decoder_steps=2)
+        for game in (STUDENT, GAN)
     }
     return Taught(job, versions, told)
 
@@ -61,6 +62,8 @@ def with_way(job: Job, way: str, **generators: object) -> Job:
 
 def test_they_are_trained_put_in_use_and_listed(taught: Taught) -> None:
     assert [(what.split(",")[0], done, total) for what, done, total in taught.told] == [
+        ("decoder", 1, 2),
+        ("decoder", 2, 2),
         ("student", 1, 1),
         ("gan", 1, 1),
     ]
