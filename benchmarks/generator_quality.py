@@ -47,10 +47,11 @@ from contracts.seeds import seed_of, stream
 from contracts.settings import load_settings
 from features.embeddings import embeddings_at
 from features.space import Space
-from flows.build_features import browsing_settings, last_moment
+from flows.build_features import last_moment
 from flows.choose_models import find_generator, versions
 from flows.job import MODELS, SHIPPED
 from flows.measure_truth import product_square
+from flows.place_users import browsing_settings
 from generators.layout import DEFAULT_BOX
 from generators.painting.painters import Painter, SceneRequest, frame_product, scene_looks
 from generators.products import Pixels, load_product, place_product

@@ -13,15 +13,13 @@ import polars as pl
 
 from contracts.settings import FeatureSettings
 from contracts.store import write_json
-from contracts.tables import Embeddings, Interests
-from features.embeddings import embeddings
 from features.history_lengths import history_lengths
-from features.interests import interests
 from features.space import Space
 from flows.find_candidates import Finder, spaced
 from flows.job import Job, Stage
 from flows.measure_drift import drift_of
 from flows.part_users import PART_EVENTS, by_user, files_of, read_parts, whole_users, write_parts
+from flows.place_users import place_users
 from flows.refit_space import choose_space, welcomed
 from flows.score_day import LARGE_DAY, PART_PAIRS, Day
 from ranking.propensities import estimable
@@ -54,18 +52,7 @@ def work(job: Job, folder: Path) -> None:
     space.save(folder / "space")
     before, now = (welcomed(space, log, concepts, settings) for log in (past, events))
     as_of = last_moment(events, impressions) + dt.timedelta(microseconds=1)
-    write_parts(
-        folder / "interests.parquet",
-        (
-            Interests.validate(interests(part, as_of=as_of, **browsing_settings(settings)))
-            for part in read_parts(folder / EVENTS)
-        ),
-    )
-    today = pl.concat(
-        Embeddings.validate(embeddings(part, now, as_of=as_of, **browsing_settings(settings)))
-        for part in read_parts(folder / EVENTS)
-    )
-    today.write_parquet(folder / "embeddings.parquet")
+    today = place_users(job, folder / EVENTS, now, as_of, folder)
     before_vectors, concept_vectors = (vector_table(one, concepts) for one in (before, now))
     concept_vectors.write_parquet(folder / "concept_vectors.parquet")
 
@@ -147,15 +134,6 @@ def last_moment(*tables: pl.DataFrame | pl.LazyFrame) -> dt.datetime:
     """The latest `at` of the tables, of which at least one has a row."""
     found = (table.lazy().select(pl.col("at").max()).collect().item() for table in tables)
     return max(at for at in found if isinstance(at, dt.datetime))
-
-
-def browsing_settings(settings: FeatureSettings) -> dict[str, Any]:
-    """The settings that say how browsing is weighed, as the features package takes them."""
-    return {
-        "half_life_days": settings.half_life_days,
-        "delay_seconds": settings.delay_seconds,
-        "action_weights": settings.action_weights,
-    }
 
 
 def can_be_replayed(impressions: pl.DataFrame, pairs: int) -> bool:

@@ -14,9 +14,9 @@ from contracts.errors import DataError
 from contracts.tables import EVERYONE
 from features.explanations import explain_embedding, explain_interests
 from features.space import Space
-from flows.build_features import browsing_settings
 from flows.find_key import find_key
 from flows.job import Job
+from flows.place_users import browsing_settings
 from flows.refit_space import welcomed
 from sources.pseudonyms import Pseudonyms
 

@@ -15,7 +15,7 @@ from contracts.errors import DataError
 from contracts.settings import FeatureSettings
 from features.embeddings import embeddings_at
 from features.space import Space
-from flows.build_features import browsing_settings
+from flows.place_users import browsing_settings
 from flows.refit_space import welcomed
 from generators.examples import Examples
 from generators.products import ProductBox, load_product, product_mask

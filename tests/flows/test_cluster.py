@@ -115,11 +115,12 @@ def test_a_drawing_stopped_between_two_batches_goes_on_with_or_without_a_cluster
         assert drawn(replace(job, cluster=after)) == wanted
 
 
-def test_scores_of_a_large_day_are_those_of_one_machine(
+def test_features_and_scores_of_a_large_day_are_those_of_one_machine(
     shared_run: Job, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flows.build_features.LARGE_DAY", 100)
     monkeypatch.setattr("flows.build_features.PART_PAIRS", 500)
+    monkeypatch.setattr("flows.build_features.PART_EVENTS", 1_000)
     monkeypatch.setattr("ranking.cascade.MIN_USERS", 20)
     found = []
     for name, where in (("alone", ""), ("spread", cluster)):
@@ -127,9 +128,12 @@ def test_scores_of_a_large_day_are_those_of_one_machine(
         job = replace(copied(shared_run, tmp_path / name, settings), cluster=where)
         shutil.rmtree(job.run / "features")
         perform(job, stages=3)
-        found.append(tree_hashes(job.run / "ranking"))
-        del found[-1]["manifest.json"]
+        stages = ("features", "ranking")
+        found.append({f"{stage}/{path}": one for stage in stages for path, one in tree_hashes(job.run / stage).items()})
+        for stage in stages:
+            del found[-1][f"{stage}/manifest.json"]
     assert found[0] == found[1]
+    assert sum(path.startswith("features/interests.parquet/") for path in found[0]) > 1, "users came in parts"
     daily = pl.read_parquet(job.run / "features" / "daily.parquet")
     assert len(list(chunks(daily, 500))) > 5
     assert len(daily) > len(pl.read_parquet(job.run / "ranking" / "scores.parquet")), "a first model was there too"
