@@ -213,6 +213,12 @@ def fit_product(product: Pixels, box: ProductBox, size: tuple[int, int]) -> tupl
         uint8 (h', w', 4) with the product's aspect ratio, to the nearest pixel, and where it stands in the picture:
         centred in the box, on its lower edge.
     """
+    at = _place(product, box, size)
+    return _at_size(product, (at.right - at.left, at.bottom - at.top)), at
+
+
+def _place(product: Pixels, box: ProductBox, size: tuple[int, int]) -> PixelBox:
+    """Where `fit_product` sets a product."""
     wide, high = max(1, round(box.width * size[0])), max(1, round(box.height * size[1]))
     scale = min(wide / product.shape[1], high / product.shape[0])
     width = min(wide, max(1, round(product.shape[1] * scale)))
@@ -220,7 +226,7 @@ def fit_product(product: Pixels, box: ProductBox, size: tuple[int, int]) -> tupl
     left = round((box.left + box.width / 2) * size[0] - width / 2)
     top = round(box.bottom * size[1]) - height
     left, top = min(max(left, 0), max(size[0] - width, 0)), min(max(top, 0), max(size[1] - height, 0))
-    return _at_size(product, (width, height)), PixelBox(left, top, left + width, top + height)
+    return PixelBox(left, top, left + width, top + height)
 
 
 _REMEMBERED = 128  # a batch of pictures in its sizes
@@ -290,7 +296,8 @@ def composite(canvas: Pixels, resized: Pixels, at: PixelBox) -> Pixels:
 
 def product_mask(product: Pixels, box: ProductBox, side: int) -> npt.NDArray[np.float32]:
     """How much of each pixel of a square picture the product covers: float32 (side, side), 0 to 1."""
-    resized, at = fit_product(product, box, (side, side))
+    at = _place(product, box, (side, side))
+    alpha = _resize_plane(product[..., 3].astype(np.float32), (at.right - at.left, at.bottom - at.top))
     mask = np.zeros((side, side), dtype=np.float32)
-    mask[at.top : at.bottom, at.left : at.right] = resized[..., 3] / np.float32(255)
+    mask[at.top : at.bottom, at.left : at.right] = np.clip(np.round(alpha), 0, 255) / np.float32(255)
     return mask
