@@ -13,6 +13,7 @@ import polars as pl
 from contracts.settings import Settings
 from features.embeddings import embeddings_at
 from features.space import Space
+from flows.place_users import browsing_settings
 from ranking.candidates import Retrieval, kept_share
 from ranking.covisits import Browsed, leads
 from ranking.eligibility import Eligibility
@@ -85,20 +86,12 @@ class Finder:
 
     def clicks_kept(self, log: pl.DataFrame, space: Space) -> dict[str, Any]:
         """Share of a log's clicks, on concepts that might have been shown then, that are among the candidates."""
-        features = self.settings.features
         clicked = spaced(log.filter("clicked").sort("at", "user_id", "slot"), RECALL_CLICKS)
         clicked = clicked.select("user_id", "at", "concept_id")
         clicked = clicked.filter(pl.Series(self.retrieval.eligibility.allows(clicked), dtype=pl.Boolean))
         moments = clicked.select("user_id", "at").unique(maintain_order=True)
         theirs = self.events.lazy().join(moments.lazy(), on="user_id", how="semi", maintain_order="left")
-        vectors = embeddings_at(
-            theirs.collect(),
-            space,
-            moments,
-            half_life_days=features.half_life_days,
-            delay_seconds=features.delay_seconds,
-            action_weights=features.action_weights,
-        )
+        vectors = embeddings_at(theirs.collect(), space, moments, **browsing_settings(self.settings.features))
         return kept_share(clicked, self.shortlist(moments, vectors))
 
 

@@ -20,6 +20,7 @@ from features.space import Space, Vectors
 from features.table import ranking_table, shown
 from flows.job import Job
 from flows.part_users import files_of, made_of, read_parts
+from flows.place_users import browsing_settings
 from flows.refit_space import welcomed
 from flows.spread_work import workers_of
 from ranking.cascade import Cascade, distil
@@ -119,15 +120,8 @@ class Day:
 
     def vectors(self, moments: pl.DataFrame) -> Vectors:
         """(n, D) embeddings of users at moments (user_id, at), sorted by user_id."""
-        settings = self.others["settings"]
-        return embeddings_at(
-            self.log_of(moments),
-            self.others["space"],
-            moments,
-            half_life_days=settings.half_life_days,
-            delay_seconds=settings.delay_seconds,
-            action_weights=settings.action_weights,
-        )
+        known = browsing_settings(self.others["settings"])
+        return embeddings_at(self.log_of(moments), self.others["space"], moments, **known)
 
     def score(self, ranker: Ranker, part: Part, cascade: Cascade | None) -> pl.DataFrame:
         """Scores of the pairs of some users; with a cascade of those it keeps."""

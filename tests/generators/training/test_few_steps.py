@@ -20,6 +20,7 @@ from generators.training.few_steps import GAN, STUDENT, FewStepsLesson, Game, Pl
 from generators.training.lessons import Studies, fit_prior
 from generators.training.shorten import schedule_of, shorten
 from generators.training.training import Progress
+from tests.generators.short_lessons import losses_of
 
 Made = Callable[..., Examples]
 STERN = replace(STUDENT, realism=0.5)
@@ -103,13 +104,7 @@ def test_heads_learn_to_tell_painted_from_logged(lesson: Callable[[Game], FewSte
     players = one.student()
     players.painter.requires_grad_(False)
     optimiser = torch.optim.Adam(players.discriminator.parameters(), lr=3e-3)
-    losses = []
-    for step in range(25):
-        loss = one.loss(players, step, 8)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
+    losses_of(optimiser, lambda step: one.loss(players, step, 8), steps=25)
     # Equal scores cost both sides log 2; heads that can tell make their own side cheaper than the painter's dearer half.
     latents, ground, _, condition, _ = one.rows(99, 16)
     noise, time = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)), torch.ones(16)
@@ -249,9 +244,5 @@ def test_likeness_brings_one_step_nearer_to_the_flows_own_end(lesson: Callable[[
 
     before = gap()
     optimiser = torch.optim.Adam(players.painter.parameters(), lr=1e-3)
-    for step in range(150):
-        loss = one.loss(players, step, 16)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+    losses_of(optimiser, lambda step: one.loss(players, step, 16), steps=150)
     assert gap() < before / 2

@@ -17,6 +17,7 @@ from generators.painting.weights import load_weights
 from generators.training.curriculum import Curriculum, teach
 from generators.training.lessons import CodecLesson, FlowLesson, Studies, fit_prior, products_on_grey, scenes_behind
 from generators.training.training import Progress, Schedule
+from tests.generators.short_lessons import losses_of
 
 Made = Callable[..., Examples]
 
@@ -94,13 +95,7 @@ def test_the_codec_s_lesson_gets_easier(light_and_dark: Made) -> None:
     lesson = CodecLesson(light_and_dark(), seed=0, source="x")
     codec = lesson.student()
     optimiser = torch.optim.AdamW(codec.parameters(), lr=1e-3)
-    losses = []
-    for step in range(60):
-        loss = lesson.loss(codec, step, 6)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
+    losses = losses_of(optimiser, lambda step: lesson.loss(codec, step, 6), steps=60)
     assert losses[-1] < losses[0] / 2
     assert lesson.sheet(codec.eval()).shape == (2, 8, 32, 32, 3)
 

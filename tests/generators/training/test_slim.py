@@ -14,6 +14,7 @@ from generators.painting.network import SceneNetwork
 from generators.painting.weights import module_config
 from generators.training.lessons import Studies, fit_prior
 from generators.training.slim import DecoderLesson, with_decoder
+from tests.generators.short_lessons import losses_of
 
 SLIM = (12, 8, 8)
 
@@ -52,13 +53,7 @@ def test_a_step_decides_the_loss_and_the_decoder_alone_moves(lesson: DecoderLess
 def test_it_learns_to_show_what_the_full_one_shows(lesson: DecoderLesson) -> None:
     decoder = lesson.student()
     optimiser = torch.optim.Adam(decoder.parameters(), lr=3e-3)
-    losses = []
-    for step in range(60):
-        loss = lesson.loss(decoder, step, 8)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
+    losses = losses_of(optimiser, lambda step: lesson.loss(decoder, step, 8), steps=60)
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
 
 
