@@ -16,7 +16,7 @@ from contracts.compiled import compiled
 from features.history import MICROS_PER_HOUR, Floats, Ints
 from features.log import Codes, Concepts, Events, Pairs
 from features.space import Vectors
-from features.state import NEVER, Rows, Rules, State
+from features.state import NEVER, Repeats, Rows, Rules, State
 
 _FAINT = 1e-300  # smaller sums are 0
 _MINUTE = MICROS_PER_HOUR // 60
@@ -36,14 +36,14 @@ def replay(
     concepts: Concepts,
     rules: Rules,
     rows: Rows,
-    shared: Ints,
+    repeats: Repeats,
     state: State,
     out: Vectors,
 ) -> None:
     """Fills the features of browsing of the pairs of users low to high - 1.
 
     Args:
-        shared: rows of `out` that do not depend on the concept: computed once a moment.
+        repeats: rows of `out` that are copied where they were told at the moment already.
         state: blank.
         out: (F, N) float32, by the pairs' rows; NaN where a thing is not known.
     """
@@ -54,18 +54,26 @@ def replay(
         _forget(state)
         head, end = events.begin[user], events.begin[user + 1]
         state.tails[:] = head
+        moment = first
         for pair in range(first, stop):
             at, horizon, row = pairs.at[pair], pairs.horizon[pair], pairs.row[pair]
             if pair > first and at == pairs.at[pair - 1]:
-                for feature in shared:
-                    out[feature, row] = out[feature, pairs.row[pair - 1]]
+                _repeat(repeats.moment, pairs.row[moment], out, row)
             else:
+                moment = pair
                 while head < end and events.at[head] < horizon:
                     _learn(head, events, rules, state)
                     head += 1
                 _move_windows(head, horizon, events, rules, rows.topic_counts >= 0, state)
                 _tell_user(at, horizon, head, rules, rows, state, out, row)
-            _tell_pair(at, horizon, pairs.concept[pair], concepts, rules, rows, state, out, row)
+            if pairs.concept[pair] >= 0:
+                _tell_pair(moment, at, horizon, pairs.concept[pair], concepts, rules, rows, repeats, state, out, row)
+
+
+@compiled
+def _repeat(features: Ints, told: int, out: Vectors, row: int) -> None:
+    for feature in features:
+        out[feature, row] = out[feature, told]
 
 
 @compiled
@@ -251,28 +259,40 @@ def _entropy(rules: Rules, state: State) -> float:
 
 @compiled
 def _tell_pair(
+    moment: int,
     at: int,
     horizon: int,
     concept: int,
     concepts: Concepts,
     rules: Rules,
     rows: Rows,
+    repeats: Repeats,
     state: State,
     out: Vectors,
     row: int,
 ) -> None:
-    """Writes what depends on the concept."""
-    if concept < 0:
-        return
-    topics = concepts.topics[concepts.begin[concept] : concepts.begin[concept + 1]]
-    if rules.by_topic and len(topics):
-        if state.numbers[_ANCHOR] != NEVER:
-            _tell_affinities(at, topics, rules, rows, state, out, row)
-        _tell_topics(at, horizon, topics, rules, rows, state, out, row)
-    if rows.cosine < 0 and rows.covisit < 0:
-        return
-    target = concepts.vectors[concept]
-    if not np.any(target):
+    """Writes what depends on the concept; `moment` is a number that no other moment has."""
+    alike, place = concepts.alike[concept], concepts.place[concept]
+    if state.told_topics[alike, 0] == moment:
+        _repeat(repeats.topics, state.told_topics[alike, 1], out, row)
+    else:
+        topics = concepts.topics[concepts.begin[concept] : concepts.begin[concept + 1]]
+        if rules.by_topic and len(topics):
+            if state.numbers[_ANCHOR] != NEVER:
+                _tell_affinities(at, topics, rules, rows, state, out, row)
+            _tell_topics(at, horizon, topics, rules, rows, state, out, row)
+        state.told_topics[alike, 0], state.told_topics[alike, 1] = moment, row
+    if state.told_places[place, 0] == moment:
+        _repeat(repeats.place, state.told_places[place, 1], out, row)
+    else:
+        _tell_place(concepts.vectors[concept], rules, rows, state, out, row)
+        state.told_places[place, 0], state.told_places[place, 1] = moment, row
+
+
+@compiled
+def _tell_place(target: Vectors, rules: Rules, rows: Rows, state: State, out: Vectors, row: int) -> None:
+    """Writes how near the user, and the items visited last, are to where the concept stands."""
+    if (rows.cosine < 0 and rows.covisit < 0) or not np.any(target):
         return
     if rows.cosine >= 0:
         length = np.sqrt(_dot(state.vector, state.vector))

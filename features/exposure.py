@@ -36,6 +36,7 @@ class Tallies(NamedTuple):
         users: (U, 2) impressions, clicks. concepts: (C, 2). recent: (C, 2) those of the last days.
         first: (C,) time of the first impression. slots: (C, 2) sum of slots, count.
         of_users, of_concepts: (5,) the sums of a prior: N, K, G, sum of n^2, sum of k^2 / n.
+        places: (2,) the first impression not counted yet, and the first one of the last days.
     """
 
     users: Ints
@@ -45,6 +46,7 @@ class Tallies(NamedTuple):
     slots: Floats
     of_users: Floats
     of_concepts: Floats
+    places: Ints
 
 
 def blank_tallies(users: int, concepts: int) -> Tallies:
@@ -57,6 +59,7 @@ def blank_tallies(users: int, concepts: int) -> Tallies:
         np.zeros((concepts, 2)),
         np.zeros(5),
         np.zeros(5),
+        np.zeros(2, np.int64),
     )
 
 
@@ -127,47 +130,59 @@ def replay_of_all(
 
     Args:
         order: the pairs in order of their horizon.
-        tallies: blank.
+        tallies: of no moment after the first pair's horizon.
         start: first row of the features in `out`.
         out: (F, N) float32, by the pairs' rows.
     """
-    users, concepts, recent, first, slots, of_users, of_concepts = tallies
-    head, tail = 0, 0
+    users, concepts, of_users, of_concepts = tallies.users, tallies.concepts, tallies.of_users, tallies.of_concepts
+    head, prior_of_users, prior_of_concepts = -1, (np.nan, np.nan), (np.nan, np.nan)
     for pair in order:
-        horizon, concept, row = pairs.horizon[pair], pairs.concept[pair], pairs.row[pair]
-        while head < len(impressions.at) and impressions.at[head] < horizon:
-            shown, clicked = impressions.concept[head], impressions.clicked[head]
-            _move_prior(users[impressions.user[head]], clicked, of_users)
-            if shown >= 0:
-                _move_prior(concepts[shown], clicked, of_concepts)
-                recent[shown, 0] += 1
-                recent[shown, 1] += clicked
-                first[shown] = first[shown] if first[shown] != _NEVER else impressions.at[head]
-                if not np.isnan(impressions.slot[head]):
-                    slots[shown, 0] += impressions.slot[head]
-                    slots[shown, 1] += 1.0
-            head += 1
-        while tail < head and impressions.at[tail] < horizon - RECENT_DAYS * MICROS_PER_DAY:
-            if impressions.concept[tail] >= 0:
-                recent[impressions.concept[tail], 0] -= 1
-                recent[impressions.concept[tail], 1] -= impressions.clicked[tail]
-            tail += 1
-        _tell_rate(users[pairs.user[pair]], of_users, start, out, row)
+        concept, row = pairs.concept[pair], pairs.row[pair]
+        count_until(pairs.horizon[pair], impressions, tallies)
+        if head != tallies.places[0]:
+            head, prior_of_users, prior_of_concepts = tallies.places[0], _prior(of_users), _prior(of_concepts)
+        _tell_rate(users[pairs.user[pair]], prior_of_users, start, out, row)
         if concept >= 0:
-            _tell_rate(concepts[concept], of_concepts, start + 2, out, row)
-            _tell_concept(concepts[concept], recent[concept], of_concepts, start + 4, out, row)
-            if first[concept] != _NEVER:
-                out[start + 5, row] = (pairs.at[pair] - first[concept]) / MICROS_PER_DAY
-            if slots[concept, 1] > 0:
-                out[start + 6, row] = slots[concept, 0] / slots[concept, 1]
+            _tell_rate(concepts[concept], prior_of_concepts, start + 2, out, row)
+            _tell_trend(concepts[concept], tallies.recent[concept], prior_of_concepts, start + 4, out, row)
+            if tallies.first[concept] != _NEVER:
+                out[start + 5, row] = (pairs.at[pair] - tallies.first[concept]) / MICROS_PER_DAY
+            if tallies.slots[concept, 1] > 0:
+                out[start + 6, row] = tallies.slots[concept, 0] / tallies.slots[concept, 1]
 
 
 @compiled
-def _tell_concept(tally: Ints, recent: Ints, sums: Floats, row_out: int, out: Vectors, row: int) -> None:
-    """The trend: ln of the recent click rate over that of all time."""
-    if sums[1] > 0:
-        strength, rate = _prior(sums)[1], _smoothed(tally, sums)
-        out[row_out, row] = np.log((recent[1] + strength * rate) / (recent[0] + strength) / rate)
+def count_until(horizon: int, impressions: Impressions, tallies: Tallies) -> None:
+    """Moves the tallies on to a moment: the impressions before it are counted; they are sorted by time."""
+    recent, slots = tallies.recent, tallies.slots
+    head, tail = tallies.places
+    while head < len(impressions.at) and impressions.at[head] < horizon:
+        shown, clicked = impressions.concept[head], impressions.clicked[head]
+        _move_prior(tallies.users[impressions.user[head]], clicked, tallies.of_users)
+        if shown >= 0:
+            _move_prior(tallies.concepts[shown], clicked, tallies.of_concepts)
+            recent[shown, 0] += 1
+            recent[shown, 1] += clicked
+            if tallies.first[shown] == _NEVER:
+                tallies.first[shown] = impressions.at[head]
+            if not np.isnan(impressions.slot[head]):
+                slots[shown, 0] += impressions.slot[head]
+                slots[shown, 1] += 1.0
+        head += 1
+    while tail < head and impressions.at[tail] < horizon - RECENT_DAYS * MICROS_PER_DAY:
+        if impressions.concept[tail] >= 0:
+            recent[impressions.concept[tail], 0] -= 1
+            recent[impressions.concept[tail], 1] -= impressions.clicked[tail]
+        tail += 1
+    tallies.places[0], tallies.places[1] = head, tail
+
+
+@compiled
+def _tell_trend(tally: Ints, recent: Ints, prior: tuple[float, float], place: int, out: Vectors, row: int) -> None:
+    """ln of the recent click rate over that of all time."""
+    if prior[0] > 0:
+        strength, rate = prior[1], _smoothed(tally, prior)
+        out[place, row] = np.log((recent[1] + strength * rate) / (recent[0] + strength) / rate)
 
 
 @compiled
@@ -186,8 +201,10 @@ def _move_prior(tally: Ints, clicked: int, sums: Floats) -> None:
 
 @compiled
 def _prior(sums: Floats) -> tuple[float, float]:
-    """Mean and strength of the Beta prior, see the head of this file."""
+    """Mean and strength of the Beta prior, see the head of this file; NaN before the first impression."""
     shown, clicks, groups, squares, ratios = sums
+    if shown == 0:
+        return np.nan, np.nan
     mean = clicks / shown
     room = shown - squares / shown - (groups - 1)
     if clicks == 0 or clicks == shown or room <= 0:  # noqa: PLR1714 - compiled
@@ -199,13 +216,13 @@ def _prior(sums: Floats) -> tuple[float, float]:
 
 
 @compiled
-def _smoothed(tally: Ints, sums: Floats) -> float:
-    mean, strength = _prior(sums)
+def _smoothed(tally: Ints, prior: tuple[float, float]) -> float:
+    mean, strength = prior
     return float((tally[1] + strength * mean) / (tally[0] + strength))
 
 
 @compiled
-def _tell_rate(tally: Ints, sums: Floats, start: int, out: Vectors, row: int) -> None:
+def _tell_rate(tally: Ints, prior: tuple[float, float], start: int, out: Vectors, row: int) -> None:
     out[start, row] = tally[0]
-    if sums[0] > 0:
-        out[start + 1, row] = _smoothed(tally, sums)
+    if not np.isnan(prior[0]):
+        out[start + 1, row] = _smoothed(tally, prior)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import polars as pl
 
 from contracts.compiled import compiled_with_arrays
 from contracts.tables import ACTIONS
-from features.history import MICROS_PER_SECOND, Floats, Ints, codes, micros, ragged
+from features.history import MICROS_PER_SECOND, Floats, Ints, codes, micros
 from features.space import Space, Vectors
 
 DEVICES = ("phone", "desktop", "tablet")
@@ -72,56 +73,21 @@ class Impressions(NamedTuple):
     slot: Floats
 
 
-class Shown(NamedTuple):
-    """Impressions of U users, coded once for any number of tables.
-
-    Attributes:
-        users: (U,) distinct ids, ascending; the codes of the impressions' users.
-        in_time: the impressions by time; ties keep the order of the log.
-        by_user: the same by user, then time. begin: (U + 2,) where each user's begin in it; user U was shown nothing.
-    """
-
-    users: pl.Series
-    in_time: Impressions
-    by_user: Impressions
-    begin: Ints
-
-    @staticmethod
-    def of(impressions: pl.DataFrame, concepts: pl.DataFrame) -> Shown:
-        """From the tables; the ids of `concepts` are distinct."""
-        users = impressions["user_id"].unique().sort()
-        coded = code_impressions(impressions, users, concepts)
-        begin, order = by_user(coded.user, coded.at, len(users))
-        in_time = in_order(coded, np.argsort(coded.at, kind="stable"))
-        return Shown(users, in_time, in_order(coded, order), np.append(begin, begin[-1]))
-
-    def codes(self, users: pl.Series) -> Ints:
-        """Code of each user, U for one who was shown nothing."""
-        if not len(self.users):
-            return np.zeros(len(users), dtype=np.int64)
-        place = self.users.search_sorted(users).to_numpy().astype(np.int64)
-        held = self.users.gather(np.minimum(place, len(self.users) - 1)) == users
-        return np.where(held.to_numpy(), place, len(self.users))
-
-    def to(self, codes: Ints) -> tuple[Ints, Impressions]:
-        """The impressions of some users by user, then time, and (n + 1,) where each one's begin."""
-        lengths = self.begin[codes + 1] - self.begin[codes]
-        _, rows = ragged(self.begin[codes], lengths)
-        return sealed(np.concatenate(([0], np.cumsum(lengths)))), in_order(self.by_user, rows)
-
-
 class Concepts(NamedTuple):
     """The concepts, C of them.
 
     Attributes:
         begin: (C + 1,) where each concept's topics begin in `topics`, which are distinct codes.
         advertiser: (C,) code. vectors: (C, D) unit length, or zeros for one that has no place.
+        alike: (C,) code of its topics as they stand. place: (C,) code of its vector.
     """
 
     begin: Ints
     topics: Codes
     advertiser: Ints
     vectors: Vectors
+    alike: Ints
+    place: Ints
 
 
 def topic_codes(space: Space) -> pl.Series:
@@ -221,7 +187,9 @@ def code_concepts(concepts: pl.DataFrame, space: Space, topics: pl.Series) -> Co
     length = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     unit = np.where(length > 0, vectors / np.where(length > 0, length, 1.0), 0.0).astype(np.float32)
     names = concepts["advertiser"].unique().sort()
-    return Concepts(sealed(begin), sealed(flat), sealed(codes(concepts["advertiser"], names)), sealed(unit))
+    advertiser = codes(concepts["advertiser"], names)
+    alike = _kinds(flat[low:high] for low, high in pairwise(begin))
+    return Concepts(sealed(begin), sealed(flat), sealed(advertiser), sealed(unit), alike, _kinds(unit))
 
 
 def by_user(user: npt.NDArray[Any], at: Ints, users: int) -> tuple[Ints, Ints | None]:
@@ -247,6 +215,12 @@ def _lists(lists: pl.Series) -> tuple[Ints, Codes]:
     arrow = lists.to_physical().rechunk().to_arrow()
     flat = pl.Series(arrow.values).cast(pl.Int32).fill_null(-1).to_numpy()
     return arrow.offsets.to_numpy(), flat
+
+
+def _kinds(rows: Iterable[npt.NDArray[Any]]) -> Ints:
+    """A code of each array: equal ones have the same."""
+    known: dict[bytes, int] = {}
+    return sealed(np.array([known.setdefault(row.tobytes(), len(known)) for row in rows], dtype=np.int64))
 
 
 @compiled_with_arrays

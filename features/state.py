@@ -12,7 +12,7 @@ from contracts.settings import FeatureSettings
 from contracts.tables import ACTIONS
 from features.glossary import WINDOWS_DAYS, Feature
 from features.history import MICROS_PER_DAY, MICROS_PER_SECOND, Bools, Floats, Ints, weights_of
-from features.log import Codes, sealed
+from features.log import Codes, Concepts, sealed
 from features.space import Space, Vectors
 
 NEVER = -(2**62)
@@ -71,6 +71,15 @@ class Rows(NamedTuple):
     device: int
 
 
+class Repeats(NamedTuple):
+    """Rows of the output that need not be computed again at a moment: all pairs of it share those of `moment`, pairs
+    whose concepts have equal topics those of `topics`, pairs whose concepts stand at one place those of `place`."""
+
+    moment: Ints
+    topics: Ints
+    place: Ints
+
+
 class State(NamedTuple):
     """What has been learned of one user; T topics.
 
@@ -81,6 +90,7 @@ class State(NamedTuple):
         total: (H,) decayed weights of all topics, as of the anchor, the last event with a topic and a weight.
         vector: (D,) decayed sum of vectors. ring: (depth,) last items of the space.
         tails: (W,) first event inside each window. numbers, levels: by the names in features/browsing.py.
+        told_topics, told_places: (distinct topics or places of concepts, 2) the moment that told of it last, the row.
     """
 
     last: Ints
@@ -96,6 +106,8 @@ class State(NamedTuple):
     tails: Ints
     numbers: Ints
     levels: Floats
+    told_topics: Ints
+    told_places: Ints
 
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -113,6 +125,23 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "device": ("device",),
 }
 """The groups of features that come from browsing, and the columns of the events, beside who and when, that each reads."""
+
+
+_TOLD_BY = {
+    "affinity": ("topics",),
+    "affinity_share": ("topics",),
+    "action_affinity": ("topics",),
+    "counts": ("moment",),
+    "topic_counts": ("topics",),
+    "recency": ("moment", "topics"),
+    "dwell": ("moment", "topics"),
+    "diversity": ("moment",),
+    "session": ("moment", "moment", "moment", "topics"),
+    "space": ("moment", "place"),
+    "covisit": ("place",),
+    "device": ("moment",),
+}
+"""By what the features of each group repeat themselves, one after the other; the last one stands for the rest."""
 
 
 def rows_of(features: Sequence[Feature]) -> Rows:
@@ -143,11 +172,15 @@ def rows_of(features: Sequence[Feature]) -> Rows:
     )
 
 
-def shared_rows(rows: Rows) -> Ints:
-    """The rows that do not depend on the concept."""
-    spans = ((rows.counts, len(WINDOWS_DAYS)), (rows.recency, 1), (rows.dwell, 1), (rows.diversity, 1),
-             (rows.session, 3), (rows.mass, 1), (rows.device, 1))  # fmt: skip
-    return sealed(np.array([first + n for first, length in spans if first >= 0 for n in range(length)], dtype=np.int64))
+def repeats_of(features: Sequence[Feature]) -> Repeats:
+    """Which of the features repeat themselves at a moment, and by what."""
+    groups = [feature.group for feature in features]
+    rows: dict[str, list[int]] = {name: [] for name in Repeats._fields}
+    for row, group in enumerate(groups):
+        if group in _TOLD_BY:
+            names = _TOLD_BY[group]
+            rows[names[min(row - groups.index(group), len(names) - 1)]].append(row)
+    return Repeats(**{name: sealed(np.array(some, dtype=np.int64)) for name, some in rows.items()})
 
 
 def rules_of(settings: FeatureSettings, space: Space, topics: pl.Series, topic_count: int) -> Rules:
@@ -179,7 +212,7 @@ def rules_of(settings: FeatureSettings, space: Space, topics: pl.Series, topic_c
     )
 
 
-def blank(rules: Rules) -> State:
+def blank(rules: Rules, concepts: Concepts) -> State:
     """What is known of nobody."""
     topics, halves, windows = rules.topics, len(rules.rates), len(rules.windows)
     return State(
@@ -196,4 +229,6 @@ def blank(rules: Rules) -> State:
         tails=np.zeros(windows, np.int64),
         numbers=np.zeros(11, np.int64),
         levels=np.zeros(3),
+        told_topics=np.full((1 + concepts.alike.max(initial=-1), 2), -1),
+        told_places=np.full((1 + concepts.place.max(initial=-1), 2), -1),
     )

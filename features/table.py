@@ -12,21 +12,21 @@ import polars as pl
 from contracts.errors import DataError
 from contracts.settings import FeatureSettings
 from features.browsing import replay
-from features.exposure import blank_tallies, replay_of_all, replay_of_users
+from features.exposure import replay_of_all, replay_of_users
 from features.glossary import Feature, features_of
 from features.history import Ints
 from features.log import (
     Concepts,
     Pairs,
-    Shown,
     code_concepts,
     code_events,
     code_pairs,
     sealed,
     topic_codes,
 )
+from features.shown import Shown
 from features.space import Space, Vectors
-from features.state import COLUMNS, blank, rows_of, rules_of, shared_rows
+from features.state import COLUMNS, blank, repeats_of, rows_of, rules_of
 
 PART_EVENTS = 5_000_000
 """A log with more events is read several times, for some of the users each time."""
@@ -111,8 +111,8 @@ def _fill_browsing(
     out: Vectors,
 ) -> None:
     """Fills the features of browsing, for some of the users after the others if the log is long."""
-    rows = rows_of(features_of(settings))
-    shared = shared_rows(rows)
+    features = features_of(settings)
+    rows, repeats = rows_of(features), repeats_of(features)
     needed = frozenset(column for group in settings.groups for column in COLUMNS.get(group, ()))
     count = int(events.lazy().select(pl.len()).collect().item())
     parts = max(1, min(-(-count // PART_EVENTS), len(users)))
@@ -125,7 +125,8 @@ def _fill_browsing(
         cuts = np.searchsorted(work, np.linspace(work[0], work[-1], _TASKS + 1)[1:-1])
         bounds = pairwise([0, *cuts.tolist(), high - low])
         tasks = [
-            pool.submit(replay, *ends, log, asked, concepts, rules, rows, shared, blank(rules), out) for ends in bounds
+            pool.submit(replay, *ends, log, asked, concepts, rules, rows, repeats, blank(rules, concepts), out)
+            for ends in bounds
         ]
         for task in tasks:
             task.result()
@@ -149,9 +150,9 @@ def _exposure_tasks(
 ) -> Iterator[Future[None]]:
     """Starts to fill the features of exposure; `users` are the codes in `shown` of those whose pairs are asked for."""
     groups = [feature.group for feature in features]
-    if "click_rates" in groups:
+    if "click_rates" in groups and len(pairs.row):
         order = sealed(np.argsort(pairs.horizon, kind="stable"))
-        tallies = blank_tallies(len(shown.users) + 1, len(concepts.advertiser))
+        tallies = shown.tallies(int(pairs.horizon[order[0]]))
         known = pairs._replace(user=sealed(users[pairs.user]))
         yield pool.submit(replay_of_all, shown.in_time, known, order, tallies, groups.index("click_rates"), out)
     if "fatigue" in groups:

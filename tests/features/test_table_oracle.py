@@ -28,7 +28,7 @@ from features.exposure import MAX_STRENGTH, MIN_STRENGTH
 from features.glossary import COSTS, FEATURES, features_markdown, features_of
 from features.log import DEVICES
 from features.space import Space
-from features.table import ranking_table
+from features.table import ranking_table, shown
 
 SECOND, DAY = 1_000_000, 86_400_000_000
 START = 1_200_000_000 * SECOND
@@ -435,3 +435,26 @@ def test_equal_half_lives_are_refused(settings: FeatureSettings) -> None:
 def test_a_pair_column_named_like_a_feature_is_refused(log: Any, settings: FeatureSettings) -> None:
     with pytest.raises(DataError, match="user_shown"):
         build(log, settings, log.impressions.with_columns(user_shown=pl.lit(1)))
+
+
+def test_many_tables_of_one_log_equal_those_made_alone(log: Any, settings: FeatureSettings) -> None:
+    together = shown(log.impressions, log.concepts)
+    moments = log.impressions["at"].sort()
+    order = (len(moments) // 2, len(moments) - 1, 3, len(moments) - 1, 0, len(moments) // 3)
+    concepts = log.concepts.select("concept_id")
+    for moment in (moments[place] for place in order):
+        known = log.impressions.filter(pl.col("at") >= moment).head(30)
+        pairs = pl.concat([known.select("user_id", "at"), known.select("user_id", at=pl.lit(moment))]).join(
+            concepts, how="cross"
+        )
+        made = ranking_table(
+            pairs,
+            events=log.events,
+            impressions=together,
+            concepts=log.concepts,
+            space=log.space,
+            settings=settings,
+        )
+        assert made.equals(build(log, settings, pairs))
+        one_by_one = [build(log, settings, pairs[row : row + 1]) for row in range(0, len(pairs), len(pairs) // 7)]
+        assert made[:: len(pairs) // 7].equals(pl.concat(one_by_one))
