@@ -12,9 +12,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from contracts.errors import DataError
 from contracts.provenance import Provenance, from_xmp, to_xmp
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MOST_PACKET = 65_502
 """Bytes of a packet: what an APP1 segment holds beside its name."""
@@ -31,19 +35,20 @@ _FIX = "Take the file from the run again."
 Part = tuple[int, int, bytes]  # where it begins and ends in the file, and its name: a chunk's type, a segment's marker
 
 
-def stamped(content: bytes, facts: Provenance, *, where: str = "picture") -> bytes:
+def stamped(content: bytes, facts: Provenance, *, where: str = "picture", pixels: str = "") -> bytes:
     """The file with the facts and the hash of its own pixels in it, in place of an earlier stamp.
 
     Args:
         content: of a PNG or JPEG file.
         facts: how it was made; `pixels` is filled in.
         where: names the file in errors.
+        pixels: their hash, where it is known already; else the picture is decoded.
 
     Raises:
         DataError: the file is neither, is damaged, or the facts are too long for it.
     """
     bare = unstamped(content, where=where)
-    packet = to_xmp(replace(facts, pixels=pixel_hash(bare, where=where)))
+    packet = to_xmp(replace(facts, pixels=pixels or pixel_hash(bare, where=where)))
     if len(packet) > MOST_PACKET:
         raise DataError("has too much to say for XMP", where=where, fix="Shorten the ids of creatives and concepts.")
     if bare.startswith(_PNG):
@@ -88,11 +93,15 @@ def pixel_hash(content: bytes, *, where: str = "picture") -> str:
 
     try:
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
-            image.load()
-            told = f"{image.mode} {image.width}x{image.height}\n".encode()
-            return hashlib.sha256(told + image.tobytes()).hexdigest()
+            return hash_of(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError("cannot be decoded", where=where, fix=_FIX) from error
+
+
+def hash_of(image: Image.Image) -> str:
+    """`pixel_hash` of a picture in memory: of the file, if that keeps it without loss."""
+    told = f"{image.mode} {image.width}x{image.height}\n".encode()
+    return hashlib.sha256(told + image.tobytes()).hexdigest()
 
 
 def is_as_stamped(content: bytes, facts: Provenance, *, where: str = "picture") -> bool:

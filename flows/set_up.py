@@ -1,8 +1,8 @@
 """Turns a fresh installation into one whose first night waits for nothing: `python -m flows.set_up`.
 
-What replays a log and walks trees is compiled at its first call and kept beside the source (contracts/compiled.py): a tiny
-planted world makes all those calls, through the very stages that make them in a run, and is thrown away. And Prefect's
-own server lays the tables of a new database, beside the runs.
+What replays a log, walks trees and fills what a product hid is compiled at its first call and kept beside the source
+(contracts/compiled.py): a tiny planted world makes all those calls, through the very stages that make them in a run, and
+is thrown away. And Prefect's own server lays the tables of a new database, beside the runs.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from contracts.settings import parse_settings
 from flows.job import RUNS, Job
 from flows.reach_prefect import quieten_prefect
 from flows.run_batch import STAGES
+from generators.typesetting.filling import clear_product
 from sources.world import write_world
 
 _UP_TO = "ranking"
@@ -34,7 +37,8 @@ def compile_loops() -> None:
         for stage in STAGES:
             job.store.perform(stage.key(job), functools.partial(stage.work, job))
             if stage.name == _UP_TO:
-                return
+                break
+    clear_product(np.zeros((80, 80, 3), np.uint8), np.eye(80, dtype=np.float32))
 
 
 def lay_tables(runs: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import polars as pl
 from PIL import Image
 
 from contracts.provenance import Provenance, source_type
-from contracts.stamps import stamped
-from generators.renditions import PNG_EFFORT
+from contracts.stamps import hash_of, stamped
+from generators.renditions import png
 from generators.studio import Order
 from generators.typesetting.typeface import clean_text
 
@@ -47,10 +46,9 @@ class Origin:
 def write_picture(path: Path, picture: Image.Image | bytes, facts: Provenance) -> int:
     """Writes a picture, a PNG unless it comes as a file's content, stamped with the facts; returns the bytes of the file."""
     if isinstance(picture, Image.Image):
-        out = io.BytesIO()
-        picture.save(out, "PNG", compress_level=PNG_EFFORT)
-        picture = out.getvalue()
-    content = stamped(picture, facts, where=str(path))
+        content = stamped(png(picture), facts, where=str(path), pixels=hash_of(picture))
+    else:
+        content = stamped(picture, facts, where=str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return len(content)

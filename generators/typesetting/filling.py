@@ -6,10 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from contracts.compiled import compiled
 from generators.products import Pixels
 
 Floats = npt.NDArray[np.float32]
 Holes = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.intp]
 
 _PATCH = 2  # radius: patches of 5 x 5 pixels are compared
 _WHOLE_SEARCH = 64  # scenes up to this side are searched whole, larger ones near what a smaller copy of them found
@@ -79,13 +81,26 @@ def _resized(planes: Floats, side: int, how: Image.Resampling = Image.Resampling
 
 def diffuse(scene: Floats, hidden: Holes) -> Floats:
     """The hole filled by a diffusion that runs mostly sideways, so that a horizon goes on behind the product."""
-    field = _fill_rows(scene, hidden)
-    for _ in range(2 * scene.shape[0]):
-        around = np.pad(field, ((1, 1), (1, 1), (0, 0)), mode="edge")
-        sideways = around[1:-1, :-2] + around[1:-1, 2:]
-        upright = around[:-2, 1:-1] + around[2:, 1:-1]
-        field = np.where(hidden[..., None], sideways * np.float32(0.4) + upright * np.float32(0.1), field)
+    field, other = _fill_rows(scene, hidden), scene.copy()
+    for _ in range(scene.shape[0]):
+        _diffused(field, np.asarray(hidden), other)
+        _diffused(other, np.asarray(hidden), field)
     return field
+
+
+@compiled
+def _diffused(field: Floats, hidden: Holes, out: Floats) -> None:
+    """One step of the diffusion, into the hole of `out`; beyond an edge there is what is at it."""
+    last = field.shape[0] - 1
+    for y in range(field.shape[0]):
+        above, below = max(y - 1, 0), min(y + 1, last)
+        for x in range(field.shape[1]):
+            if hidden[y, x]:
+                left, right = max(x - 1, 0), min(x + 1, last)
+                for channel in range(3):
+                    sideways = field[y, left, channel] + field[y, right, channel]
+                    upright = field[above, x, channel] + field[below, x, channel]
+                    out[y, x, channel] = sideways * np.float32(0.4) + upright * np.float32(0.1)
 
 
 def _fill_rows(scene: Floats, hidden: Holes) -> Floats:
@@ -133,16 +148,21 @@ def _depth(hole: Holes) -> Floats:
     return depth
 
 
-def _patches(field: Floats, at: npt.NDArray[np.intp]) -> Floats:
+def _patches(field: Floats, at: Places) -> Floats:
     """The patches around these pixels and their height in the scene, as rows, (N, 5 * 5 * 3 + 1)."""
     span = 2 * _PATCH + 1
     windows = np.lib.stride_tricks.sliding_window_view(field, (span, span), axis=(0, 1))
     rows = windows[at[:, 0] - _PATCH, at[:, 1] - _PATCH].reshape(len(at), -1)
-    level = at[:, :1].astype(np.float32) * np.float32(_LEVEL * span * np.sqrt(3) / field.shape[0])
+    level = at[:, :1].astype(np.float32) * _cost_of_level(field.shape[0])
     return np.concatenate([rows, level], axis=1)
 
 
-def _nearest(field: Floats, at: npt.NDArray[np.intp], sources: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def _cost_of_level(side: int) -> np.float32:
+    """What a row higher or lower costs, as the root of a sum of squares."""
+    return np.float32(_LEVEL * (2 * _PATCH + 1) * np.sqrt(3) / side)
+
+
+def _nearest(field: Floats, at: Places, sources: Places) -> Places:
     """For every target the centre of the most similar source patch (N, 2): all are compared."""
     wanted, offered = _patches(field, at), _patches(field, sources)
     offered = np.column_stack([offered, (offered**2).sum(axis=1)])
@@ -151,40 +171,73 @@ def _nearest(field: Floats, at: npt.NDArray[np.intp], sources: npt.NDArray[np.in
     for first in range(0, len(at), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
         found[part] = (wanted[part] @ offered.T).argmin(axis=1)  # squared distance, less what is the same for all
-    nearest: npt.NDArray[np.intp] = sources[found]
+    nearest: Places = sources[found]
     return nearest
 
 
-def _nearest_by_halves(field: Floats, at: npt.NDArray[np.intp], sources: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def _nearest_by_halves(field: Floats, at: Places, sources: Places) -> Places:
     """As `_nearest`, but found at half the side and then corrected by up to a pixel."""
     side = field.shape[0]
     half = _resized(field, side // 2, Image.Resampling.BOX)
-    rough_sources = np.unique(np.clip(sources // 2, _PATCH, side // 2 - _PATCH - 1), axis=0)
-    rough_at, back = np.unique(np.clip(at // 2, _PATCH, side // 2 - _PATCH - 1), axis=0, return_inverse=True)
-    rough = _nearest(half, rough_at, rough_sources)[back.ravel()]
-    start = 2 * rough + at % 2
-    allowed = np.zeros((side, side), dtype=bool)
+    rough_sources, _ = _halves(sources, side // 2)
+    rough_at, back = _halves(at, side // 2)
+    start = 2 * _nearest(half, rough_at, rough_sources)[back] + at % 2
+    allowed = np.zeros((side, side), dtype=np.bool_)
     allowed[sources[:, 0], sources[:, 1]] = True
-    wanted = _patches(field, at)
-    best, chosen = np.full(len(at), np.inf, np.float32), start
-    for down in range(-1, 2):
-        for right in range(-1, 2):
-            tried = np.clip(start + np.array([down, right]), _PATCH, side - _PATCH - 1)
-            cost = ((_patches(field, tried) - wanted) ** 2).sum(axis=1)
-            cost[~allowed[tried[:, 0], tried[:, 1]]] = np.float32(1e12)
-            better = cost < best
-            best, chosen = np.where(better, cost, best), np.where(better[:, None], tried, chosen)
+    chosen = np.empty_like(start)
+    _correct(field, at, start, allowed, _cost_of_level(side), chosen)
     return chosen
 
 
-def _blend(guess: Floats, hole: Holes, at: npt.NDArray[np.intp], found: npt.NDArray[np.intp], trust: Floats) -> Floats:
+def _halves(at: Places, side: int) -> tuple[Places, Places]:
+    """These pixels at half the side, each once, and which of those each one became."""
+    rough = np.clip(at // 2, _PATCH, side - _PATCH - 1)
+    flat, back = np.unique(rough[:, 0] * side + rough[:, 1], return_inverse=True)
+    return np.column_stack([flat // side, flat % side]), back
+
+
+@compiled
+def _correct(
+    field: Floats, at: Places, start: Places, allowed: Holes, cost_of_level: np.float32, chosen: Places
+) -> None:
+    """The most similar patch of those that begin up to a pixel from `start`; of forbidden ones alone, the first."""
+    last = field.shape[0] - _PATCH - 1
+    for one in range(len(at)):
+        y, x = at[one]
+        best = np.float32(np.inf)
+        for step in range(9):
+            down = min(max(start[one, 0] + step // 3 - 1, _PATCH), last)
+            right = min(max(start[one, 1] + step % 3 - 1, _PATCH), last)
+            cost = np.float32(1e12)
+            if allowed[down, right]:
+                cost = (np.float32(down - y) * cost_of_level) ** 2
+                for row in range(-_PATCH, _PATCH + 1):
+                    for column in range(-_PATCH, _PATCH + 1):
+                        for channel in range(3):
+                            apart = field[down + row, right + column, channel] - field[y + row, x + column, channel]
+                            cost += apart * apart
+                    if cost >= best:
+                        break
+            if cost < best:
+                best = cost
+                chosen[one, 0], chosen[one, 1] = down, right
+
+
+def _blend(guess: Floats, hole: Holes, at: Places, found: Places, trust: Floats) -> Floats:
     """Every pixel of the hole as the weighted mean of what the patches over it say."""
     total, weight = np.zeros_like(guess), np.zeros(hole.shape, np.float32)
-    for down in range(-_PATCH, _PATCH + 1):
-        for right in range(-_PATCH, _PATCH + 1):
-            step = np.array([down, right])
-            here, there = at + step, found + step
-            total[here[:, 0], here[:, 1]] += guess[there[:, 0], there[:, 1]] * trust[:, None]
-            weight[here[:, 0], here[:, 1]] += trust
+    _add(guess, at, found, trust, total, weight)
     voted = hole & (weight > 0)
     return np.where(voted[..., None], total / np.maximum(weight, np.float32(1e-9))[..., None], guess)
+
+
+@compiled
+def _add(guess: Floats, at: Places, found: Places, trust: Floats, total: Floats, weight: Floats) -> None:
+    """Adds what each patch says of the pixels around its target, and its weight."""
+    for row in range(-_PATCH, _PATCH + 1):
+        for column in range(-_PATCH, _PATCH + 1):
+            for one in range(len(at)):
+                y, x = at[one, 0] + row, at[one, 1] + column
+                weight[y, x] += trust[one]
+                for channel in range(3):
+                    total[y, x, channel] += guess[found[one, 0] + row, found[one, 1] + column, channel] * trust[one]

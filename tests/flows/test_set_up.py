@@ -10,7 +10,14 @@ import pytest
 
 from flows.set_up import compile_loops, lay_tables
 
-MODULES = ("features.browsing", "features.log", "features.exposure", "ranking.forest")
+MODULES = (
+    "features.browsing",
+    "features.log",
+    "features.exposure",
+    "ranking.forest",
+    "ranking.retrieval",
+    "generators.typesetting.filling",
+)
 
 
 @pytest.mark.timeout(900)
