@@ -28,6 +28,9 @@ UNUSABLE_EVENTS_EXPLAINED = 0.5
 PART_EVENTS = 4_000_000
 """Days are looked at together while they have no more events."""
 
+SPECTRUM_USERS = 100_000
+"""Users whose co-visits say how much of the spectrum a space keeps, at most: each half of them fits a space of its own."""
+
 Advice = Literal["keep", "refit", "unusable"]
 
 
@@ -120,7 +123,7 @@ def spectrum_kept(
 ) -> float | None:
     """How much of people's co-visits the space spans, over what a new space, fitted on other people, spans of them.
 
-    Users are halved by alternate places in order of id. With M the positive mutual information of one half's co-visits
+    Users, at most SPECTRUM_USERS of them, evenly spaced in order of id, are halved by alternate places. With M the positive mutual information of one half's co-visits
     among the space's items and Q an orthonormal basis of the columns of some item vectors, |Q'M|^2 / |M|^2 is the share
     of M's energy that they capture; the frozen vectors' share is divided by that of vectors fitted on the other half,
     and the mean taken of both ways. So noise helps neither: above 1, the frozen space, fitted on a longer log, knows
@@ -131,7 +134,14 @@ def spectrum_kept(
         return None
     known = events.filter(pl.col("item_id").is_in(space.fitted_ids))
     items = known["item_id"].unique().sort()
-    half = known["user_id"].rank("dense").to_numpy().astype(np.int64) % 2 == 0
+    place = known["user_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    users = int(place.max(initial=-1)) + 1
+    if users > SPECTRUM_USERS:
+        chosen = np.full(users, -1)
+        chosen[np.linspace(0, users - 1, SPECTRUM_USERS).astype(np.int64)] = np.arange(SPECTRUM_USERS)
+        place = chosen[place]
+        known, place = known.filter(pl.Series(place >= 0)), place[place >= 0]
+    half = place % 2 == 1
     counts = [covisits(known.filter(pl.Series(side)), items, window, action_weights) for side in (half, ~half)]
     used = np.flatnonzero((counts[0].sum(axis=1) > 0) & (counts[1].sum(axis=1) > 0))
     if len(used) < 2 * space.dimensions:

@@ -56,20 +56,18 @@ def work(job: Job, folder: Path) -> None:
     before_vectors, concept_vectors = (vector_table(one, concepts) for one in (before, now))
     concept_vectors.write_parquet(folder / "concept_vectors.parquet")
 
-    days = [
-        Day.of(events, impressions, concepts, place, placed, job.settings)
-        for place, placed in ((before, before_vectors), (now, concept_vectors))
-    ]
+    then = Day.of(events, impressions, concepts, before, before_vectors, job.settings)
+    last = then.seen_from(now, concept_vectors)
     logged = impressions.with_columns(history_events=known_events(folder / EVENTS, impressions, settings))
-    days[0].table(logged).write_parquet(folder / "logged.parquet")
+    then.table(logged).write_parquet(folder / "logged.parquet")
     del logged
     finder = Finder.of(events, impressions, concepts, before_vectors, test_from, job.settings)
     moments = today.select("user_id", at=pl.lit(as_of, dtype=pl.Datetime("us", "UTC")))
-    pairs = write_candidates(folder / "daily.parquet", finder, days[1], moments)
+    pairs = write_candidates(folder / "daily.parquet", finder, last, moments)
     tested = impressions.filter(pl.col("at") >= test_from)
     slates = tested.select("user_id", "at").unique().sort("user_id", "at")
     if can_be_replayed(tested, len(slates) * min(job.settings.ranking.candidates, len(concepts))):
-        write_candidates(folder / "replay.parquet", finder, days[0], slates)
+        write_candidates(folder / "replay.parquet", finder, then, slates)
     clicks = None
     if finder.cuts:
         some = spaced(moments, RECALL_USERS)
@@ -78,9 +76,9 @@ def work(job: Job, folder: Path) -> None:
         kept = pl.scan_parquet(files).join(some.lazy(), on="user_id", how="semi").collect()
         kept = kept.select("user_id", "concept_id", kept=pl.lit(True))
         whole = whole.join(kept, on=["user_id", "concept_id"], how="left").with_columns(pl.col("kept").fill_null(False))
-        days[1].table(whole).write_parquet(folder / "whole.parquet")
+        last.table(whole).write_parquet(folder / "whole.parquet")
         clicks = finder.clicks_kept(tested, before)
-    del days
+    del then, last
     told = facts(space, origin, as_of, test_from, len(today), pairs, finder, clicks)
     del finder
     write_json(folder / "drift.json", drift_of(now, events, settings))

@@ -16,6 +16,7 @@ import polars as pl
 
 from contracts.settings import Settings
 from features.embeddings import embeddings_at
+from features.shown import Shown
 from features.space import Space, Vectors
 from features.table import ranking_table, shown
 from flows.job import Job
@@ -54,7 +55,7 @@ class Day:
 
     Attributes:
         events: sorted by user_id, in their order otherwise; or a scan of files that are.
-        others: impressions, concepts, space and settings as `ranking_table` takes them.
+        others: impressions (coded or not), concepts, space and settings as `ranking_table` takes them.
         placed: concept_id, vector; sorted by concept_id.
     """
 
@@ -78,6 +79,10 @@ class Day:
             events = events.sort("user_id", maintain_order=True)
         return cls(events, others, placed.sort("concept_id"))
 
+    def seen_from(self, space: Space, placed: pl.DataFrame) -> Day:
+        """The same day with items and concepts at other places."""
+        return Day(self.events, {**self._tables, "space": space}, placed.sort("concept_id"))
+
     @classmethod
     def read(cls, job: Job, space: Space | None = None, *, before: datetime | None = None) -> Day:
         """Of a run whose features stage is finished.
@@ -100,7 +105,9 @@ class Day:
     @cached_property
     def _tables(self) -> dict[str, Any]:
         """`others` with the impressions coded, once for all parts."""
-        return {**self.others, "impressions": shown(self.others["impressions"], self.others["concepts"])}
+        log = self.others["impressions"]
+        coded = log if isinstance(log, Shown) else shown(log, self.others["concepts"])
+        return {**self.others, "impressions": coded}
 
     def log_of(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The events of the users from the first row's to the last one's; the rows are sorted by user_id."""

@@ -56,6 +56,16 @@ def test_days_may_be_looked_at_some_at_a_time(
     assert (found.spectrum_kept, found.mean_shift) == (whole.spectrum_kept, whole.mean_shift)
 
 
+def test_the_spectrum_of_some_users_is_near_that_of_all(
+    events: pl.DataFrame, space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = spectrum_kept(space, events, **KNOBS)
+    monkeypatch.setattr("features.drift.SPECTRUM_USERS", events["user_id"].n_unique() // 2)
+    some = spectrum_kept(space, events, **KNOBS)
+    assert some != whole
+    assert some == pytest.approx(whole, rel=0.1)
+
+
 @pytest.mark.parametrize(("share", "advice"), [(0.1, "keep"), (0.3, "refit"), (0.6, "unusable")])
 def test_items_that_the_space_does_not_know_are_counted(events: pl.DataFrame, past: pl.DataFrame, share: float, advice: str) -> None:  # fmt: skip
     items = events["item_id"].unique().sort()
