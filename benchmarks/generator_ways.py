@@ -62,4 +62,7 @@ def ways(wanted: Sequence[str] | None = None, *, device: str = "cpu") -> list[Wa
     if student is not None:
         taught = load_weights(student / "weights", device=device)
         known += [way(f"student-{steps}", steps, leap, taught) for steps in (1, 2, 4)]
+    gan = next((one for one in versions(MODELS, "gan") if generator_space(one) == space_hash), None)
+    if gan is not None:
+        known.append(way("gan", 1, leap, load_weights(gan / "weights", device=device)))
     return [one for one in known if wanted is None or one.name in wanted]

@@ -7,9 +7,8 @@ scene x_0 = x_t - t v at once, at the times at which `sampling.leap` will ask:
     gan       t = 1 alone: from noise in one evaluation; as a discriminator knows logged scenes, and nothing else
 
 The GAN's game is that of R3GAN (Huang et al. 2025, arXiv 2501.05441): a scene is held against the logged one of the same product,
-look, concept and sketch (relativistic pairing), and the slope of the scores is held down on both (R1 and R2), here on what the
-heads are given (as in Sauer et al. 2023, arXiv 2311.17042). Painter and heads are one module with one optimiser: the heads see
-scenes whose painter is held fixed, the painter sees heads that are held fixed.
+look, concept and sketch (relativistic pairing), and the slope of the scores is held down on both (R1 and R2). Painter and discriminator
+are one module with one optimiser: the discriminator sees scenes whose painter is held fixed, and the painter a discriminator that is.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from torch.nn import functional
 
 from generators.painting.codec import SceneCodec
 from generators.painting.devices import Precision, mixed_precision
-from generators.painting.network import Condition, SceneNetwork, add_noise, draw_times, scene_loss, time_shift
+from generators.painting.network import Condition, SceneNetwork, add_noise, scene_loss, time_shift
 from generators.painting.sampling import Guidance, denoise, leap, time_grid
-from generators.training.discriminator import Discriminator, augment, look_at
+from generators.training.discriminator import Discriminator, augment
 from generators.training.lessons import FlowLesson, Studies, scene_sheet, seeded
 
 
@@ -41,7 +40,7 @@ class Game:
         steps: of the samplers it will paint with.
         likeness: weight of the distance to the flow's own end (`network.scene_loss`, on finished scenes).
         realism: weight of the discriminator.
-        penalty: of the slope of the scores, R1 and R2.
+        penalty: of the slope of the scores, R1 and R2. Too much of it, and scores that can be told apart stay equal (ADR 37).
         flow_steps: the flow takes to its end from t = 1.
         slim: channels of its own decoder (`codec.slim_decoder`); None: it keeps the flow's.
     """
@@ -50,7 +49,7 @@ class Game:
     steps: tuple[int, ...]
     likeness: float
     realism: float = 1.0
-    penalty: float = 0.5
+    penalty: float = 1.0
     flow_steps: int = 4
     slim: tuple[int, int, int] | None = None
 
@@ -60,10 +59,10 @@ GAN = Game("gan", (1,), likeness=0.0)
 
 
 class Players(nn.Module):
-    """A painter, and the heads that judge it.
+    """A painter, and the discriminator that judges it.
 
     Args:
-        flow: the trained flow; the painter starts from it, the heads see through it. It is not a part of this module.
+        flow: the trained flow; the painter starts from it, and it pools conditions for the discriminator. It is not a part of this module.
         game: what counts.
     """
 
@@ -83,7 +82,6 @@ class Players(nn.Module):
         condition: Condition,
         logged: Tensor,
         target: Tensor | None,
-        second: tuple[Tensor, Tensor],
         lot: torch.Generator,
     ) -> Tensor:
         """The loss of both, a scalar.
@@ -93,7 +91,6 @@ class Players(nn.Module):
             cover: (B, 1, L, L), see `network.lay_ground`.
             logged: (B, Z, L, L) the logged scenes.
             target: (B, Z, L, L) the flow's own ends; None where likeness does not count.
-            second: noise (B, Z, L, L) and times (B,) at which the flow looks at scenes.
             lot: of the augmentation.
         """
         painted = noisy - time[:, None, None, None] * self.painter(noisy, time, ground, condition).float()
@@ -101,43 +98,32 @@ class Players(nn.Module):
         if target is not None:
             loss = loss + self.game.likeness * scene_loss(-painted, target, torch.zeros_like(target), cover)
         if self.game.realism:
-            loss = loss + self._play(painted, logged, ground, condition, second, lot)
+            loss = loss + self._play(painted, logged, ground, condition, lot)
         return loss
 
     def _play(
-        self,
-        painted: Tensor,
-        logged: Tensor,
-        ground: Tensor,
-        condition: Condition,
-        second: tuple[Tensor, Tensor],
-        lot: torch.Generator,
+        self, painted: Tensor, logged: Tensor, ground: Tensor, condition: Condition, lot: torch.Generator
     ) -> Tensor:
-        """The painter's and the heads' losses, added: each moves its own parameters alone."""
+        """The painter's and the discriminator's losses, added: each moves its own parameters alone."""
         assert self.discriminator is not None
         fake, real, ground = augment([painted, logged, ground], lot)
-        noise, time = second
-        flow = self._flow[0]
-        seen_fake, pooled = look_at(flow, add_noise(fake, noise, time), time, ground, condition)
         with torch.no_grad():
-            seen_real, _ = look_at(flow, add_noise(real, noise, time), time, ground, condition)
+            _, pooled = self._flow[0].condition(condition, len(fake))
+        scores, slopes = zip(*(self._steep(scene, ground, pooled) for scene in (real, fake)), strict=True)
+        judges = functional.softplus(scores[1] - scores[0]).mean() + self.game.penalty / 2 * (slopes[0] + slopes[1])
         held = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
-        by_held = cast(Tensor, functional_call(self.discriminator, held, (seen_fake, pooled)))
-        with torch.no_grad():
-            of_real = self.discriminator(seen_real, pooled)
-        painters = functional.softplus(of_real - by_held).mean()
-        scores, slopes = zip(*(self._steep(seen, pooled) for seen in (seen_real, seen_fake)), strict=True)
-        heads = functional.softplus(scores[1] - scores[0]).mean() + self.game.penalty / 2 * (slopes[0] + slopes[1])
-        loss: Tensor = self.game.realism * painters + heads
+        by_held = cast(Tensor, functional_call(self.discriminator, held, (fake, ground, pooled)))
+        painters = functional.softplus(scores[0].detach() - by_held).mean()
+        loss: Tensor = self.game.realism * painters + judges
         return loss
 
-    def _steep(self, seen: list[Tensor], pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores, and the mean square of their slope over cells, of which the heads alone are to blame."""
+    def _steep(self, scene: Tensor, ground: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores, and the square of the slope of their mean, a mean over scenes, of which the discriminator alone is to blame."""
         assert self.discriminator is not None
-        inputs = [features.detach().requires_grad_() for features in seen]
-        scores = self.discriminator(inputs, pooled.detach())
-        slopes = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
-        return scores, sum((slope.square().sum() for slope in slopes), torch.zeros(())) / scores.numel()
+        scene = scene.detach().requires_grad_()
+        scores = self.discriminator(scene, ground, pooled)
+        (slope,) = torch.autograd.grad(scores.mean((1, 2, 3)).sum(), scene, create_graph=True)
+        return scores, slope.square().sum() / len(scene)
 
 
 class FewStepsLesson(FlowLesson):
@@ -169,8 +155,8 @@ class FewStepsLesson(FlowLesson):
         self.times = sorted(time for steps in game.steps for time in time_grid(steps, shift=shift)[:-1])
 
     def student(self) -> Players:  # type: ignore[override]
-        """The flow's weights, and heads that depend on the seed alone."""
-        players: Players = seeded(lambda: Players(self.flow, self.game), self.seed, "first heads")
+        """The flow's weights, and a discriminator that depends on the seed alone."""
+        players: Players = seeded(lambda: Players(self.flow, self.game), self.seed, "first discriminator")
         return players
 
     def loss(self, module: nn.Module, step: int, rows: int) -> Tensor:
@@ -180,7 +166,6 @@ class FewStepsLesson(FlowLesson):
         time = self.times[int(torch.randint(len(self.times), (1,), generator=lot))]
         times = torch.full((rows,), time, device=device)
         noise = torch.randn(latents.shape, generator=lot).to(device)
-        second = torch.randn(latents.shape, generator=lot).to(device), draw_times(rows, lot).to(device)
         latents, ground, cover, condition = (
             latents.to(device),
             ground.to(device),
@@ -193,7 +178,7 @@ class FewStepsLesson(FlowLesson):
                 grid = time_grid(self.game.flow_steps, shift=time_shift(self.side), first=time)
                 *_, target = denoise(flow, condition, ground, noisy, times=grid, guidance=Guidance())
             target = target.float()
-        loss: Tensor = module(noisy, times, ground, cover, condition, latents, target, second, lot)
+        loss: Tensor = module(noisy, times, ground, cover, condition, latents, target, lot)
         return loss
 
     def sheet(self, module: nn.Module) -> Tensor:

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
@@ -43,6 +44,9 @@ class Schedule(Frozen):
     accumulate: int = Field(default=1, ge=1, description="batches whose gradients make one step")
     learning_rate: float = Field(
         default=8e-4, gt=0, description="at its height; linear warm-up, then half a cosine to 2 %"
+    )
+    paces: dict[str, float] = Field(
+        default={}, description="multiples of the learning rate, by the part of the module; 1 where it is not named"
     )
     warmup_steps: int = Field(default=150, ge=0, description="steps until the learning rate is reached")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="AdamW's first beta; less where two networks play")
@@ -168,7 +172,7 @@ class _Run:
         module = lesson.student()
         self.average = lesson.student().to(self.device).requires_grad_(False).eval()
         optimiser = torch.optim.AdamW(
-            module.parameters(),
+            _groups(module, schedule),
             lr=schedule.learning_rate,
             betas=(schedule.momentum, 0.99),
             weight_decay=schedule.weight_decay,
@@ -192,7 +196,7 @@ class _Run:
             total = self._gradients(step)
         self.accelerator.clip_grad_norm_(self.module.parameters(), schedule.clip_norm)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(schedule, step)
+            group["lr"] = learning_rate(schedule, step) * group["pace"]
         self.optimiser.step()
         self.optimiser.zero_grad()
         decay = min(schedule.ema, (1 + step) / (10 + step))
@@ -261,6 +265,12 @@ class _Run:
     def _plain(self) -> nn.Module:
         plain: nn.Module = cast(Any, self.accelerator).unwrap_model(self.module)
         return plain
+
+
+def _groups(module: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
+    """Parameters in the module's order, together where they go at one pace."""
+    paced = groupby(module.named_parameters(), key=lambda named: schedule.paces.get(named[0].partition(".")[0], 1.0))
+    return [{"params": [weight for _, weight in named], "pace": pace} for pace, named in paced]
 
 
 def _board(folder: Path, first: int) -> Callable[[str, float | Tensor, int], None]:

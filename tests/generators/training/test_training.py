@@ -93,6 +93,20 @@ def test_batches_whose_gradients_are_added_up_make_the_step_of_one_large_batch(t
     assert weights(added) == pytest.approx(weights(one), abs=1e-5)
 
 
+def test_a_part_goes_at_its_own_pace_after_a_kill_too(tmp_path: Path) -> None:
+    schedule = short(paces={"bias": 0.5}, weight_decay=0.0, warmup_steps=0, ema=0.0, steps=1)
+    first, done = Slope().student().state_dict(), train(Slope(), tmp_path / "one", schedule).module.state_dict()
+    moved = {
+        name: float((done[name] - first[name]).abs().max()) for name in first
+    }  # Adam's first step is as long as its rate
+    assert moved == pytest.approx({"weight": 0.05, "bias": 0.025}, rel=1e-3)
+    longer = schedule.model_copy(update={"steps": 7})
+    straight = train(Slope(), tmp_path / "straight", longer)
+    with pytest.raises(KilledError):
+        train(Slope(), tmp_path / "killed", longer, kill_after(5))
+    assert weights(train(Slope(), tmp_path / "killed", longer)) == weights(straight)
+
+
 def test_it_learns_and_says_how_well(tmp_path: Path) -> None:
     told: list[Progress] = []
     done = train(Slope(), tmp_path / "out", short(steps=400, rows=16, ema=0.9, log_every=50), told.append)
