@@ -105,9 +105,9 @@ def rank_renders(
             inside = cohort == number
             gain[inside] = taste.gain(leanings[inside], leanings[inside].mean(axis=0))
     value = click_chance * (1 - click_chance) * gain[slate_user]
-    pairs, inverse, users = np.unique(
-        np.stack([cohort[slate_user], slate_concept], axis=1), axis=0, return_inverse=True, return_counts=True
-    )
-    total = np.bincount(inverse.reshape(-1), weights=value, minlength=len(pairs))
-    best = np.lexsort((pairs[:, 1], pairs[:, 0], -total))
-    return [Render(int(pairs[i, 0]), int(pairs[i, 1]), int(users[i]), float(total[i])) for i in best if total[i] > 0]
+    concepts = int(slate_concept.max(initial=-1)) + 1
+    pair = cohort[slate_user] * concepts + slate_concept
+    total, users = np.bincount(pair, weights=value), np.bincount(pair)
+    worth = np.flatnonzero(total > 0)
+    best = worth[np.lexsort((worth, -total[worth]))]
+    return [Render(*divmod(int(one), concepts), int(users[one]), float(total[one])) for one in best]
