@@ -193,7 +193,10 @@ def _picture_row(row: PictureRow) -> Report:
 def _creatives(data: ReportData) -> Report:
     covered = absent("No creatives were drawn in this run.")
     if data.creatives is not None:
-        covered = asdict(coverage(data.creatives)) | {"not_drawn": dict(data.not_drawn)}
+        covered = asdict(coverage(data.creatives)) | {
+            "not_drawn": dict(data.not_drawn),
+            "dropped": [dict(picture) for picture in data.dropped],
+        }
     truth = absent(
         "The true click chance of a picture is known in a planted world only; on real data, run an A/B test."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -146,6 +146,8 @@ class ReportData:
         assortments: by label, slates to compare: user_id, slate (a number), position from 0, concept_id.
         creatives: as contracts.tables.Creatives.
         not_drawn: by concept_id, why a concept of a slate could not be drawn.
+        dropped: every failed check of every picture that nobody is to see: creative_id, concept_id, cohort, check, reason,
+            redraws (new seeds that were tried).
         creative_truth: user_id, concept_id, own, other, general, logged: true click chances in [0, 1], null where there
             is no such creative.
         judged: what an independent judge expects of the pictures; or, in a sentence, why there is no judge.
@@ -184,6 +186,7 @@ class ReportData:
     assortments: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     creatives: pl.DataFrame | None = None
     not_drawn: Mapping[str, str] = field(default_factory=dict)
+    dropped: Sequence[Mapping[str, object]] = ()
     creative_truth: pl.DataFrame | None = None
     judged: JudgedPictures | str = "No pictures were judged."
     labels: pl.DataFrame | None = None

@@ -18,7 +18,7 @@ from evaluation.report_data import FunnelStep, IntakeTable, ReportData, StageTim
 from features.glossary import features_of
 from flows.check_sources import read_counts
 from flows.compare_nights import PROFILE, before_of, compare, describe
-from flows.draw_creatives import SET_ASIDE
+from flows.draw_creatives import SET_ASIDE, dropped_of
 from flows.job import Job, Stage
 from flows.judge_pictures import judge_pictures
 from flows.measure_truth import logged_value, oracle_of, target_value, true_worth
@@ -98,6 +98,7 @@ def collect(job: Job, folder: Path) -> tuple[ReportData, dict[str, bytes]]:
         assortments=assortments(log, slates),
         creatives=creatives,
         not_drawn=not_drawn(run),
+        dropped=dropped_of(creatives, pl.read_parquet(run / "generators" / "creative_checks.parquet")).to_dicts(),
         judged=judged,
         labels=labels(run),
         budget=budget(job),

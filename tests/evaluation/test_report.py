@@ -85,6 +85,10 @@ def full(impressions: pl.DataFrame) -> ReportData:
         concept_shares=pl.DataFrame({"concept_id": ["a", "b"], "target_share": [0.9, 0.1], "logged": [5, 0]}),
         creatives=pl.DataFrame({"concept_id": ["a", "b"], "cohort": [-1, 0], "checks": [["contrast"], []]}),
         not_drawn={"c9": "concept c9: headline is blank. Write one."},
+        dropped=[
+            {"creative_id": "b-7", "concept_id": "b", "cohort": 0, "check": check, "reason": reason, "redraws": 3}
+            for check, reason in (("contrast", "3.1 < 4.5"), ("unsafe", "taken for indecent"))
+        ],
         creative_truth=pl.DataFrame({"user_id": [f"u{i % 20}" for i in range(40)], "concept_id": "a", **chances}),
         judged=judged_of(["a"] * 20),
         labels=impressions.select(
@@ -361,6 +365,8 @@ def test_a_concept_that_could_not_be_drawn_is_named_with_its_reason(full: Report
     page = render_html(build_report(full), PICTURES)
     assert "1 concept could not be drawn" in page
     assert "concept c9: headline is blank. Write one." in page
+    assert "1 picture was dropped: nobody is to see it" in page
+    assert "<li>b-7: contrast: 3.1 &lt; 4.5, after 3 new seeds</li>" in page
 
 
 def test_the_page_says_what_has_moved_since_the_run_before(full: ReportData, page: str) -> None:

@@ -69,7 +69,9 @@ def test_then_it_is_dropped_and_named_with_its_reason(spoilt: tuple[Job, list[st
     assert not set(pl.read_parquet(folder / "renditions.parquet")["creative_id"]) & set(named)
 
 
-def test_the_run_goes_on_and_the_general_picture_is_shown_instead(spoilt: tuple[Job, list[str]]) -> None:
+def test_the_run_goes_on_the_general_picture_is_shown_instead_and_the_report_says_why(
+    spoilt: tuple[Job, list[str]],
+) -> None:
     job, _ = spoilt
     creatives = pl.read_parquet(job.run / "generators" / "creatives.parquet")
     dropped = creatives.filter(pl.col("cohort") != GENERAL_COHORT)
@@ -77,6 +79,11 @@ def test_the_run_goes_on_and_the_general_picture_is_shown_instead(spoilt: tuple[
     assert set(dropped["concept_id"]) <= set(general["concept_id"])
     report = json.loads((job.run / "evaluation" / "report.json").read_text())
     assert report["creatives"]["coverage"]["failed_checks"] == {"unsafe": 2}
+    named = report["creatives"]["coverage"]["dropped"]
+    assert [one["creative_id"] for one in named] == dropped["creative_id"].to_list()
+    assert {(one["check"], one["reason"], one["redraws"]) for one in named} == {
+        ("unsafe", "taken for indecent", REDRAWS)
+    }
     shown = json.loads((job.run / "generators" / FILE).read_text())
     assert shown["audiences"] == []
     assert shown["users"]["counted"] > 0
