@@ -144,6 +144,11 @@ class RankingSettings(SlateSettings):
     calibration_share: float = Field(default=0.1, gt=0, lt=0.5, description="share of time for the calibration")
     test_share: float = Field(default=0.2, gt=0, lt=0.5, description="last share of time, held out for the report")
     threads: int = Field(default=2, ge=1, description="LightGBM threads; fixed, so that models are equal to the byte")
+    portion_rows: int = Field(
+        default=1_000_000,
+        ge=1,
+        description="training rows for each worker of a cluster that learns the ranker; below two portions one machine learns it",
+    )
 
 
 AdFormat = Literal[

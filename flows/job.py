@@ -53,7 +53,8 @@ def bar(folder: Path, pseudonym: str) -> None:
 class Job:
     """One batch: a data folder, settings, where runs and models live, and who does what can be spread over workers.
 
-    `cluster` is as `spread_work.workers_of` takes it; it decides nothing of what comes out.
+    `cluster` is as `spread_work.workers_of` takes it; it decides nothing of what comes out, but for the trees of a long log
+    (`train_together`).
     """
 
     data: Path

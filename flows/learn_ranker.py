@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,6 +15,7 @@ from features.directions import direction_of
 from features.glossary import features_of
 from flows.choose_ranker import Choice, choose, rival
 from flows.job import Job
+from flows.train_together import train_together
 from ranking.explanations import importance, partial_dependence
 from ranking.ranker import Ranker, train
 
@@ -20,16 +23,18 @@ DEPENDENCES = 6
 """Features whose partial dependence the report shows, the most important ones."""
 
 
-def learn(job: Job, logged: pl.DataFrame) -> Choice:
+def learn(job: Job, logged: pl.DataFrame, folder: Path) -> Choice:
     """Trains a ranker on the run's logged rows and chooses between it and the one in use, by the test part.
 
     Args:
         job: whose features stage is finished.
         logged: its logged rows with their `part`.
+        folder: of the stage that learns, for what workers of a cluster are given.
     """
     settings = job.settings.ranking
+    together = functools.partial(train_together, job, folder)
     return choose(
-        train(logged, names(job.settings), settings, job.settings.seed, **context(job)),
+        train(logged, names(job.settings), settings, job.settings.seed, learn=together, **context(job)),
         job.models,
         logged.filter(pl.col("part") == "test"),
         by=training_digest(job),

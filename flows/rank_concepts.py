@@ -38,7 +38,7 @@ def work(job: Job, folder: Path) -> None:
     features = job.run / "features"
     concepts = pl.read_parquet(job.run / "sources" / "concepts.parquet")
     logged = split(pl.read_parquet(features / "logged.parquet"), settings)
-    choice = learn(job, logged)
+    choice = learn(job, logged, folder)
     ranker = choice.ranker
     ranker.save(folder / "ranker")
     rows = logged.filter(pl.col("part") == "test")
@@ -97,6 +97,7 @@ def work(job: Job, folder: Path) -> None:
             "ranker_hash": ranker.hash,
             "choice": choice.as_json(),
             "rounds": ranker.meta.get("rounds"),
+            "portions": ranker.meta.get("portions", 1),
             "warnings": list(ranker.warnings),
             "best_kept": best_kept(ranker, features / "whole.parquet", settings.slate_size),
             "cascade": cascade.as_json() if cascade else None,
@@ -187,6 +188,7 @@ def say(folder: Path) -> str:
     choice, best = facts["choice"], facts["best_kept"]
     stays = f"; ranker {choice['sentence']}" if choice["kept"] else ""
     noted = f"; note: {'; '.join(facts['warnings'])}" if facts["warnings"] else ""
+    many = f" learned by {facts['portions']} workers" if facts["portions"] > 1 else ""
     lost = f"; retrieval kept {best['share']:.1%} of {best['users']} users' best {best['top']}" if best else ""
     if first := facts["cascade"]:
         lost += (
@@ -195,7 +197,7 @@ def say(folder: Path) -> str:
     rest = f"; {', '.join(facts['resting'])} rests: its budget leaves too little" if facts["resting"] else ""
     return (
         f"{facts['slates']:,} slates drawn by policy {facts['policy_hash'][:8]}, "
-        f"{facts['rounds']} trees{stays}{lost}{rest}{noted}"
+        f"{facts['rounds']} trees{many}{stays}{lost}{rest}{noted}"
     )
 
 

@@ -30,12 +30,31 @@ _LIBRARIES = ("numpy", "polars", "scipy", "numba", "lightgbm", "torch", "diffuse
 
 
 @dataclass(frozen=True)
-class _Terms:
+class Terms:
     """What a worker must be like for its bytes to be those of this process."""
 
     code: str
     libraries: dict[str, str]
     threads: dict[str, int]
+
+    @classmethod
+    def here(cls) -> Terms:
+        """Those of this process."""
+        return cls(code_version(_CODE), library_versions(_LIBRARIES), thread_counts())
+
+    def agree(self, home: Path) -> None:
+        """Raises RunError where this worker would write other bytes, or to another place than `home`."""
+        faults = [] if self.code == code_version(_CODE) else ["runs other code of Adloom"]
+        own = library_versions(_LIBRARIES)
+        faults += [
+            f"has {name} {own[name]}, not {wanted}" for name, wanted in self.libraries.items() if own[name] != wanted
+        ]
+        faults += [] if home.is_dir() else [f"does not see {home}"]
+        if faults:
+            fix = (
+                "Every worker needs the same installation, and the run folder under the same path; see docs/cluster.md."
+            )
+            raise RunError("; ".join(faults), where=f"worker on {os.uname().nodename}", fix=fix)
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,10 @@ class Workers:
 
     client: Any = None
     _gpus: bool = field(default=False)
+
+    def addresses(self) -> set[str]:
+        """Of the workers that are there now; none where there is no cluster."""
+        return set() if self.client is None else set(self.client.scheduler_info(n_workers=-1)["workers"])
 
     def spread(
         self, work: Work, parts: Mapping[str, tuple[Any, ...]], home: Path, *, gpu: bool = False
@@ -69,7 +92,7 @@ class Workers:
                 _perform(work, arguments, home / name, None)
                 yield home / name
             return
-        terms = _Terms(code_version(_CODE), library_versions(_LIBRARIES), thread_counts())
+        terms = Terms.here()
         wanted = {GPU: 1} if gpu and self._gpus else None
         home = home.resolve()
         asked = {
@@ -173,14 +196,14 @@ def _answer(part: Any, name: str) -> None:
         raise RunError("ended every worker that tried it", where=f"part {name}", fix=fix) from error
 
 
-def _perform(work: Work, arguments: tuple[Any, ...], target: Path, terms: _Terms | None) -> None:
+def _perform(work: Work, arguments: tuple[Any, ...], target: Path, terms: Terms | None) -> None:
     """Does one part, here or on a worker: `target` appears whole, or is there already."""
     if target.is_dir():
         return
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     with contextlib.ExitStack() as stack:
         if terms is not None:
-            _agree(terms, target.parent)
+            terms.agree(target.parent)
             from threadpoolctl import threadpool_limits  # noqa: PLC0415 - of the extra
 
             stack.enter_context(threadpool_limits(limits=terms.threads))
@@ -189,16 +212,3 @@ def _perform(work: Work, arguments: tuple[Any, ...], target: Path, terms: _Terms
         work(*arguments, part)
         with contextlib.suppress(*((OSError,) if target.is_dir() else ())):  # a second worker was faster
             part.rename(target)
-
-
-def _agree(terms: _Terms, home: Path) -> None:
-    """Raises RunError where this worker would write other bytes, or to another place."""
-    faults = [] if terms.code == code_version(_CODE) else ["runs other code of Adloom"]
-    own = library_versions(_LIBRARIES)
-    faults += [
-        f"has {name} {own[name]}, not {wanted}" for name, wanted in terms.libraries.items() if own[name] != wanted
-    ]
-    faults += [] if home.is_dir() else [f"does not see {home}"]
-    if faults:
-        fix = "Every worker needs the same installation, and the run folder under the same path; see docs/cluster.md."
-        raise RunError("; ".join(faults), where=f"worker on {os.uname().nodename}", fix=fix)

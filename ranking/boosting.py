@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import lightgbm
 import numpy as np
 import polars as pl
 
 from contracts.errors import ModelError
 from contracts.seeds import seed_of
 from contracts.settings import RankingSettings
-from ranking.frames import Floats, floats, integers, matrix, run_lengths
+from ranking.frames import run_lengths
+from ranking.lesson import START, Fitted, Lesson, fit
 from ranking.split import SLATE
+
+Learn = Callable[[Lesson], Fitted]
 
 _UNNAMEABLE = set('",:[]{}')  # LightGBM does not write these in a model text
 
 
 @dataclass(frozen=True)
 class Boosted:
-    """A trained model: its text, its objective (lambdarank or binary), and what there is to say of the training."""
+    """A trained model: its text, its objective (lambdarank or binary), how many portions learned it together, and what
+    there is to say of the training."""
 
     text: str
     objective: str
     rounds: int
     facts: Mapping[str, float]
     warnings: tuple[str, ...]
+    portions: int = 1
 
 
 def boost(
@@ -36,6 +40,7 @@ def boost(
     settings: RankingSettings,
     seed: int,
     directions: Mapping[str, int] | None = None,
+    learn: Learn = fit,
 ) -> Boosted:
     """LambdaMART on slates (Burges 2010), corrected for the slot, stopped by NDCG on the validation part.
 
@@ -54,6 +59,7 @@ def boost(
         seed: of the run.
         directions: by feature, 1: the score never falls as it grows; -1: it never rises; 0 or left out: free. Read
             with `settings.monotone`. A null is a value of its own, on the side where training put it.
+        learn: turns the lesson into a model; here, or in portions elsewhere.
 
     Raises:
         ModelError: no features, a feature that is missing or no number, no training rows, or one class only.
@@ -88,17 +94,18 @@ def boost(
     if held_out.is_empty():
         warnings.append("the validation part has nothing to stop by: all boosting rounds were made")
     facts |= {"train_rows_used": data.height, "validation_rows_used": held_out.height}
+    if objective["objective"] == "binary":
+        data, held_out = (rows.with_columns(_slot_log_odds(data, rows).alias(START)) for rows in (data, held_out))
     del train, validation, ranked  # a long log's are most of the memory that training takes
-    booster, history = _fit(data, held_out, features, {**_parameters(settings, seed), **objective}, settings)
-    rounds = booster.current_iteration()
-    if history:
-        rounds = max(booster.best_iteration, min(settings.early_stopping_rounds, rounds))
+    parameters = {**_parameters(settings, seed), **objective}
+    fitted = learn(Lesson(data, held_out, tuple(features), parameters, settings.rounds, settings.early_stopping_rounds))
     return Boosted(
-        text=booster.model_to_string(num_iteration=rounds),
+        text=fitted.text,
         objective=str(objective["objective"]),
-        rounds=rounds,
-        facts=facts | {f"validation_{name}": float(values[rounds - 1]) for name, values in history.items()},
+        rounds=fitted.rounds,
+        facts=facts | {f"validation_{name}": value for name, value in fitted.validation.items()},
         warnings=tuple(warnings),
+        portions=fitted.portions,
     )
 
 
@@ -160,53 +167,11 @@ def _binary_parameters() -> dict[str, Any]:
     return {"objective": "binary", "metric": "binary_logloss", "boost_from_average": False}
 
 
-def _fit(
-    data: pl.DataFrame,
-    held_out: pl.DataFrame,
-    features: Sequence[str],
-    parameters: dict[str, Any],
-    settings: RankingSettings,
-) -> tuple[lightgbm.Booster, dict[str, list[float]]]:
-    """The model with all rounds made, and each validation metric round by round (none without a validation part)."""
-    ranking = parameters["objective"] == "lambdarank"
-    slots = integers(data, "slot")
-
-    def dataset(rows: pl.DataFrame, reference: lightgbm.Dataset | None) -> lightgbm.Dataset:
-        return lightgbm.Dataset(
-            matrix(rows, features),
-            label=floats(rows, "clicked"),
-            group=run_lengths(rows, SLATE) if ranking else None,
-            position=slots if ranking and reference is None else None,
-            init_score=None if ranking else _slot_log_odds(data, rows),
-            feature_name=list(features),
-            params=parameters,
-            reference=reference,
-        )
-
-    train = dataset(data, None).construct()  # so that its numbers are kept in bins alone
-    if held_out.is_empty():
-        return lightgbm.train(parameters, train, num_boost_round=settings.rounds), {}
-    history: dict[str, dict[str, list[float]]] = {}
-    booster = lightgbm.train(
-        parameters,
-        train,
-        num_boost_round=settings.rounds,
-        valid_sets=[dataset(held_out, train)],
-        valid_names=["validation"],
-        callbacks=[
-            lightgbm.early_stopping(settings.early_stopping_rounds, verbose=False),
-            lightgbm.record_evaluation(history),
-        ],
-        keep_training_booster=True,  # or the rounds after the best one are dropped here already
-    )
-    return booster, history.get("validation", {})
-
-
-def _slot_log_odds(train: pl.DataFrame, rows: pl.DataFrame) -> Floats:
-    """(rows,): log-odds of the click rate of each row's slot in `train`, with one click in two as a prior."""
+def _slot_log_odds(train: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:
+    """Log-odds of the click rate of each row's slot in `train`, with one click in two as a prior."""
     rate = (pl.col("clicked").sum() + 0.5) / (pl.len() + 1.0)
     known = train.group_by("slot").agg(rate.alias("_rate"))
     fallback = float(train.select(rate).item())
     rates = rows.select("slot").join(known, on="slot", how="left", maintain_order="left")["_rate"]
     chance = rates.fill_null(fallback).to_numpy()
-    return np.log(chance / (1.0 - chance))
+    return pl.Series(np.log(chance / (1.0 - chance)))

@@ -17,10 +17,11 @@ import polars as pl
 
 from contracts.errors import ModelError
 from contracts.settings import RankingSettings, SlateSettings
-from ranking.boosting import boost
+from ranking.boosting import Learn, boost
 from ranking.calibration import Calibration, calibrate
 from ranking.forest import scorer
 from ranking.frames import Floats, floats, integers, matrix
+from ranking.lesson import fit
 
 MODEL_FILE = "model.txt"
 ABOUT_FILE = "ranker.json"
@@ -33,7 +34,8 @@ class Ranker:
     """A LightGBM model, the features it reads in their order, its calibration, and facts about its training.
 
     `meta` is plain JSON: objective, rounds, warnings (in words for a person), row counts, settings, seed, version,
-    known_until (moment of the last impression it learned from), space_hash (of the space its features were made in).
+    known_until (moment of the last impression it learned from), space_hash (of the space its features were made in),
+    portions (how many processes learned it together, where it was not one).
     """
 
     model_text: str
@@ -156,6 +158,7 @@ def train(
     *,
     directions: Mapping[str, int] | None = None,
     space_hash: str | None = None,
+    learn: Learn = fit,
 ) -> Ranker:
     """Learns the order from the training part, stops by the validation part, calibrates on the calibration part.
 
@@ -168,11 +171,12 @@ def train(
         seed: of the run.
         directions: of the features, see `ranking.boosting.boost`.
         space_hash: of the space that the features were made in, for the record.
+        learn: see `ranking.boosting.boost`.
 
     Raises:
         ModelError: see `ranking.boosting.boost`.
     """
-    boosted = boost(table, features, settings, seed, directions)
+    boosted = boost(table, features, settings, seed, directions, learn)
     uncalibrated = Ranker(boosted.text, tuple(features), Calibration(1.0, 0.0))
     held_out = table.filter(pl.col("part") == "calibration").sort("at", "user_id", "concept_id", "slot", "clicked")
     calibration = calibrate(uncalibrated.score(held_out), integers(held_out, "slot"), floats(held_out, "clicked"))
@@ -182,8 +186,8 @@ def train(
         "warnings": [*boosted.warnings, *([calibration.warning] if calibration.warning else [])],
         "facts": {**boosted.facts, "calibration_rows": held_out.height},
         "settings": settings.model_dump(
-            mode="json", exclude=set(SlateSettings.model_fields) - {"slate_size"}
-        ),  # of slates, not of learning
+            mode="json", exclude=set(SlateSettings.model_fields) - {"slate_size"} | {"portion_rows"}
+        ),  # of slates, and of who learns, not of learning
         "directions": {name: sign for name, sign in (directions or {}).items() if sign and settings.monotone},
         "known_until": str(table.filter(pl.col("part") != "test")["at"].max()),
         "space_hash": space_hash,
@@ -191,6 +195,8 @@ def train(
         "seed": seed,
         "lightgbm": lightgbm.__version__,
     }
+    if boosted.portions > 1:
+        meta["portions"] = boosted.portions
     return Ranker(boosted.text, tuple(features), calibration, meta)
 
 
