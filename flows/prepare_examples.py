@@ -21,6 +21,9 @@ from generators.examples import Examples
 from generators.products import ProductBox, load_product, product_mask
 from generators.taste.judge import of_judge
 
+MOST_SEEN = 1_000_000
+"""Impressions of pictures that are learned from, about: those of all users, or of as many evenly spaced ones."""
+
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -58,7 +61,7 @@ def prepare_examples(
     before: dt.datetime | None,
     split: str,
 ) -> Prepared:
-    """Everything that the generator learns from: logged pictures, who saw them, who clicked.
+    """Everything that the generator learns from: logged pictures, who saw them, who clicked; of a long log some users'.
 
     Args:
         data: the data folder, for the pictures' files.
@@ -72,8 +75,9 @@ def prepare_examples(
     Raises:
         DataError: the data holds no pictures, or no impression of one.
     """
-    events, concepts, impressions, pictures = (
-        pl.read_parquet(tables / f"{name}.parquet") for name in ("events", "concepts", "impressions", "pictures")
+    events = pl.scan_parquet(tables / "events.parquet")
+    concepts, impressions, pictures = (
+        pl.read_parquet(tables / f"{name}.parquet") for name in ("concepts", "impressions", "pictures")
     )
     if pictures.is_empty():
         raise DataError(
@@ -83,17 +87,19 @@ def prepare_examples(
         )
     seen, past = impressions, events
     if before is not None:
-        seen, past = (table.filter(pl.col("at") < before) for table in (impressions, events))
+        seen, past = impressions.filter(pl.col("at") < before), events.filter(pl.col("at") < before)
     space = welcomed(space, past, concepts, settings)
-    shown = seen.join(pictures.with_row_index("picture").select("creative_id", "picture"), on="creative_id").sort(
-        "at", "user_id", "slot"
-    )
+    shown = seen.join(pictures.with_row_index("picture").select("creative_id", "picture"), on="creative_id")
+    shown = _some(shown, MOST_SEEN).sort("at", "user_id", "slot")
     if shown.is_empty():
         raise DataError(
             "no impression names a creative of the pictures table",
             where=str(data),
             fix="Fill impressions.creative_id with keys of the pictures table.",
         )
+    known = events.join(
+        shown.lazy().select("user_id").unique(), on="user_id", how="semi", maintain_order="left"
+    ).collect()
     moments = shown.select("user_id", "at").unique(maintain_order=True).with_row_index("moment")
     shown = shown.join(moments, on=["user_id", "at"], maintain_order="left")
     rows = pictures.join(
@@ -107,7 +113,7 @@ def prepare_examples(
         masks=masks,
         picture_concept=rows["concept"].to_numpy().astype(np.int32),
         concept_vectors=space.place_concepts(concepts),
-        user_vectors=embeddings_at(events, space, moments, **browsing_settings(settings)),
+        user_vectors=embeddings_at(known, space, moments, **browsing_settings(settings)),
         impression_picture=shown["picture"].to_numpy().astype(np.int32),
         impression_user=shown["moment"].to_numpy().astype(np.int32),
         clicked=shown["clicked"].to_numpy().astype(np.uint8),
@@ -117,6 +123,17 @@ def prepare_examples(
     user_ids = moments["user_id"].unique().sort()
     people = shown["user_id"].replace_strict(user_ids, pl.int_range(len(user_ids), eager=True), return_dtype=pl.Int64)
     return Prepared(examples, tuple(user_ids), people.to_numpy())
+
+
+def _some(shown: pl.DataFrame, most: int) -> pl.DataFrame:
+    """The impressions of as many users, evenly spaced in order of id, as have about `most`."""
+    if len(shown) <= most:
+        return shown
+    users = shown["user_id"].unique().sort()
+    count = max(1, len(users) * most // len(shown))
+    return shown.filter(
+        pl.col("user_id").is_in(users[np.linspace(0, len(users) - 1, count).astype(np.int64)].implode())
+    )
 
 
 def read_pictures(data: Path, rows: pl.DataFrame, side: int) -> tuple[Bytes, Bytes]:

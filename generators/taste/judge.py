@@ -104,30 +104,44 @@ def _resampled(
     rng: np.random.Generator,
     resamples: int,
 ) -> list[ClickModel]:
-    """Click models of resampled people, a Newton step from `fit`; K parameters: bias, match, common, bend, curvature."""
+    """Click models of resampled people, a Newton step from `fit`.
+
+    The parameters are the concepts' biases and B others: match, common, bend, curvature. No two biases meet in one
+    impression, so their part of the Hessian is a diagonal, and the step is solved by its Schur complement: what a
+    concept more costs does not grow with their number.
+    """
     taste, concepts = fit.taste, len(fit.bias)
     looks = (features - taste.centre) / taste.scale
     users = examples.user_vectors - taste.user_centre
     norms = np.linalg.norm(examples.user_vectors, axis=1), np.linalg.norm(examples.concept_vectors, axis=1)
-    now = np.concatenate([fit.bias, [fit.match], taste.common, taste.bend.ravel(), taste.curvature]).astype(np.float64)
+    shared = np.concatenate([[fit.match], taste.common, taste.bend.ravel(), taste.curvature]).astype(np.float64)
     count = int(people.max()) + 1
     drawn = np.stack([np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(resamples)]) - 1.0
-    scores, hessian = np.zeros((resamples, len(now))), np.diag(_ridge(fit, users))
-    for start in range(0, len(people), _ROWS):
-        part = slice(start, start + _ROWS)
+    ridge = _ridge(fit, users)
+    own, mixed, rest = np.full(concepts, ridge[0]), np.zeros((concepts, len(shared))), np.diag(ridge[concepts:])
+    own_scores, scores = np.zeros((resamples, concepts)), np.zeros((resamples, len(shared)))
+    order = np.argsort(examples.picture_concept[examples.impression_picture], kind="stable")
+    for start in range(0, len(order), _ROWS):
+        part = order[start : start + _ROWS]
         picture, moment = examples.impression_picture[part], examples.impression_user[part]
         concept, look, user = examples.picture_concept[picture], looks[picture], users[moment]
         dot = (examples.user_vectors[moment] * examples.concept_vectors[concept]).sum(axis=1)
         cosine = dot / np.maximum(norms[0][moment] * norms[1][concept], 1e-8)
         bent = (look[:, :, None] * user[:, None, :]).reshape(len(look), -1)
-        design = np.concatenate(
-            [np.eye(concepts)[concept], cosine[:, None], look, bent, -0.5 * look**2], axis=1, dtype=np.float64
-        )
-        chance = 1 / (1 + np.exp(-(design @ now)))
-        hessian += (design * (chance * (1 - chance))[:, None]).T @ design
-        scores += (drawn[:, people[part]] * (examples.clicked[part] - chance)) @ design
-    moved = now + np.linalg.solve(hessian, scores.T).T
-    return [_model(fit, row.astype(np.float32)) for row in moved]
+        design = np.concatenate([cosine[:, None], look, bent, -0.5 * look**2], axis=1, dtype=np.float64)
+        chance = 1 / (1 + np.exp(-(fit.bias[concept] + design @ shared)))
+        weight, pulls = chance * (1 - chance), drawn[:, people[part]] * (examples.clicked[part] - chance)
+        weighted = design * weight[:, None]
+        first = np.flatnonzero(np.diff(concept, prepend=-1))
+        own[concept[first]] += np.add.reduceat(weight, first)
+        mixed[concept[first]] += np.add.reduceat(weighted, first, axis=0)
+        own_scores[:, concept[first]] += np.add.reduceat(pulls, first, axis=1)
+        rest += weighted.T @ design
+        scores += pulls @ design
+    lean = mixed / own[:, None]
+    moved = np.linalg.solve(rest - mixed.T @ lean, (scores - own_scores @ lean).T).T
+    biases = fit.bias + own_scores / own - moved @ lean.T
+    return [_model(fit, row.astype(np.float32)) for row in np.concatenate([biases, shared + moved], axis=1)]
 
 
 def _ridge(fit: ClickModel, users: Floats) -> npt.NDArray[np.float64]:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from contracts.errors import ModelError
+from contracts.seeds import stream
 from generators.examples import Examples
-from generators.taste.judge import Judge, fit_judge, of_judge
+from generators.taste.judge import Judge, _ridge, fit_judge, of_judge
 from generators.taste.look import picture_looks
+from generators.taste.taste import ClickModel
 
 S, D, USERS, PICTURES = 16, 3, 300, 8
 
@@ -92,3 +94,31 @@ def test_too_few_clicks_teach_nobody() -> None:
     made, people = examples(rows=2000)
     with pytest.raises(ModelError, match="teach no judge"):
         fit_judge(replace(made, clicked=np.zeros_like(made.clicked)), picture_looks(made.pictures), people, seed=1)
+
+
+def test_an_opinion_is_a_newton_step_with_the_whole_hessian() -> None:
+    made, people = examples(rows=1_500)
+    looks = picture_looks(made.pictures)
+    judge = fit_judge(made, looks, people, seed=1, resamples=3)
+    rng, count = stream(1, "judge"), int(people.max()) + 1
+    drawn = np.stack([np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(3)]) - 1.0
+
+    def numbers(fit: ClickModel) -> np.ndarray:
+        taste = fit.taste
+        return np.concatenate([fit.bias, [fit.match], taste.common, taste.bend.ravel(), taste.curvature], dtype=float)
+
+    first = judge.fits[0]
+    users = made.user_vectors - first.taste.user_centre
+    concept = made.picture_concept[made.impression_picture]
+    look = ((looks - first.taste.centre) / first.taste.scale)[made.impression_picture]
+    user, vector = made.user_vectors[made.impression_user], made.concept_vectors[concept]
+    match = (user * vector).sum(axis=1) / np.linalg.norm(user, axis=1) / np.linalg.norm(vector, axis=1)
+    bent = np.einsum("nf,nd->nfd", look, users[made.impression_user]).reshape(len(look), -1)
+    design = np.column_stack([np.eye(2)[concept], match, look, bent, -0.5 * look**2])
+    chance = 1 / (1 + np.exp(-design @ numbers(first)))
+    hessian = (design * (chance * (1 - chance))[:, None]).T @ design + np.diag(_ridge(first, users))
+    steps = np.linalg.solve(hessian, ((drawn[:, people] * (made.clicked - chance)) @ design).T).T
+    moved = numbers(first) + steps
+    moved[:, -look.shape[1] :] = np.maximum(moved[:, -look.shape[1] :], 0)
+    assert np.abs(steps).max() > 0.01
+    np.testing.assert_allclose([numbers(fit) for fit in judge.fits[1:]], moved, rtol=1e-4, atol=1e-5)
