@@ -1,6 +1,6 @@
 """Turns real logs into HR and NDCG of the ranker beside implicit's models and the best published rows.
 
-    python -m benchmarks.ranking_quality [--only beauty ml100k world] [--data ../../shared/datasets]
+    python -m benchmarks.ranking_quality [--only beauty ml100k world portions] [--data ../../shared/datasets]
 
 Beauty (S3-Rec's files): the last item of each sequence is to be found among all items not seen, the one before it is for
 validation. Counts and models see neither; at test time the history holds the validation item, as in the paper. The ranker
@@ -11,6 +11,9 @@ the training part removed, binary nDCG@10 averaged over users. The ranker learns
 
 World: planted worlds; NDCG@10 of held-out clicks over that of the true click law. One world of the sample's size says it to
 about 2 %, so there are several, and their mean.
+
+Portions: the same worlds; the ranker learned in two and four portions, by half of the users, and with another seed, against the one that
+one machine learns: NDCG@10 of held-out clicks, and the share of users with the same best concept of today.
 """
 
 from __future__ import annotations
@@ -159,15 +162,23 @@ def ml100k(data: Path) -> Figures:
     return found | PUBLISHED["ml100k"]
 
 
+def logged_of(job: Any) -> pl.DataFrame:
+    """A world's logged rows with their features and part."""
+    from flows import build_features, check_sources
+    from ranking.split import split
+
+    for stage in (check_sources.STAGE, build_features.STAGE):
+        job.store.perform(stage.key(job), lambda out, stage=stage: stage.work(job, out))
+    return split(pl.read_parquet(job.run / "features" / "logged.parquet"), job.settings.ranking)
+
+
 def world(_: Path) -> Figures:
     """The ranker's NDCG@10 as a share of the true click law's, in planted worlds, by the batch's own code."""
     from features.directions import direction_of
-    from flows import build_features, check_sources
     from flows.job import SHIPPED, Job
     from flows.learn_ranker import names
     from flows.measure_truth import oracle_of
     from ranking.boosting import informative
-    from ranking.split import split
     from ranking.tuning import mean_ndcg
     from sources.truth import Truth
     from sources.world import write_world
@@ -182,9 +193,7 @@ def world(_: Path) -> Figures:
             write_world(Path(home) / f"w{seed}", users=2000, days=30, seed=seed, side=64)
         for name, folder in worlds.items():
             job = Job(folder, settings, Path(home) / "runs", Path(home) / "models")
-            for stage in (check_sources.STAGE, build_features.STAGE):
-                job.store.perform(stage.key(job), lambda out, stage=stage, job=job: stage.work(job, out))
-            logged = split(pl.read_parquet(job.run / "features" / "logged.parquet"), settings.ranking)
+            logged = logged_of(job)
             held_out = logged.filter(pl.col("part") == "test").sort("user_id", "at", "concept_id")
             oracle = oracle_of(Truth.load(folder), held_out.with_columns(slot=pl.lit(0, pl.Int32)))
             rows = informative(held_out.with_columns(oracle=pl.Series(oracle)))
@@ -205,9 +214,57 @@ def world(_: Path) -> Figures:
     return found
 
 
+def portions(_: Path) -> Figures:
+    """What learning in portions changes, beside what half of the users and another seed change."""
+    from features.directions import direction_of
+    from flows.job import Job
+    from flows.learn_ranker import names
+    from flows.train_portions import rows_of
+    from flows.train_together import train_here
+    from ranking.boosting import informative
+    from ranking.lesson import Fitted, Lesson, fit
+    from ranking.tuning import mean_ndcg
+    from sources.world import write_world
+
+    def together(lesson: Lesson, count: int) -> Fitted:
+        with tempfile.TemporaryDirectory() as home:
+            lesson.save(Path(home))
+            for rank, portion in enumerate(lesson.portions(count)):
+                portion.save_rows(rows_of(Path(home), rank))
+            return train_here(Path(home), count)
+
+    ways: dict[str, dict[str, Any]] = {
+        "one machine": {},
+        "two portions": {"learn": lambda lesson: together(lesson, 2)},
+        "four portions": {"learn": lambda lesson: together(lesson, 4)},
+        "half of the users": {"learn": lambda lesson: fit(lesson.portions(2)[0])},
+        "another seed": {"seed": 99},
+    }
+    settings = load_settings(None)
+    directions = {name: direction_of(name)[0] for name in names(settings)}
+    found: Figures = {}
+    with tempfile.TemporaryDirectory() as home:
+        for seed in WORLDS:
+            folder = Path(home) / f"w{seed}"
+            write_world(folder, users=2000, days=30, seed=seed, side=64)
+            job = Job(folder, settings, Path(home) / "runs", Path(home) / "models")
+            logged, daily = logged_of(job), pl.read_parquet(job.run / "features" / "daily.parquet")
+            rows = informative(logged.filter(pl.col("part") == "test").sort("user_id", "at", "concept_id"))
+            alone: tuple[float, pl.Series] | None = None
+            for name, how in ways.items():
+                given = {"seed": settings.seed, "directions": directions, **how}
+                ranker = train(logged, names(settings), settings.ranking, **given)
+                best = ranker.scores(daily).sort("user_id", "score", "concept_id", descending=[False, True, False])
+                first = best.group_by("user_id", maintain_order=True).first()["concept_id"]
+                ndcg = mean_ndcg(rows, ranker.score(rows), k=10)
+                alone = alone or (ndcg, first)
+                found[f"seed {seed}, {name}"] = {"ndcg": ndcg, "change": ndcg - alone[0], "same first": float((first == alone[1]).mean())}  # type: ignore[arg-type]  # fmt: skip
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    runs = {"beauty": beauty, "ml100k": ml100k, "world": world}
+    runs = {"beauty": beauty, "ml100k": ml100k, "world": world, "portions": portions}
     parser.add_argument("--only", nargs="*", choices=runs, default=list(runs))
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "datasets")
     given = parser.parse_args()
@@ -216,7 +273,7 @@ def main() -> None:
     file = target / "ranking_quality.json"
     results: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     for name in given.only:
-        if name != "world" and not given.data.is_dir():
+        if name in ("beauty", "ml100k") and not given.data.is_dir():
             print(f"{name}: left out, there is no {given.data}")
             continue
         began = time.perf_counter()

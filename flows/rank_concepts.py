@@ -188,7 +188,7 @@ def say(folder: Path) -> str:
     choice, best = facts["choice"], facts["best_kept"]
     stays = f"; ranker {choice['sentence']}" if choice["kept"] else ""
     noted = f"; note: {'; '.join(facts['warnings'])}" if facts["warnings"] else ""
-    many = f" learned by {facts['portions']} workers" if facts["portions"] > 1 else ""
+    many = f" learned in {facts['portions']} portions" if facts["portions"] > 1 else ""
     lost = f"; retrieval kept {best['share']:.1%} of {best['users']} users' best {best['top']}" if best else ""
     if first := facts["cascade"]:
         lost += (

@@ -173,7 +173,7 @@ def test_too_little_for_two_workers_is_learned_here_to_the_byte(
 
 @needs_dask
 @pytest.mark.slow
-def test_a_run_says_how_many_workers_learned_its_ranker(shared_run: Job, tmp_path: Path, cluster: str) -> None:
+def test_a_run_says_in_how_many_portions_its_ranker_was_learned(shared_run: Job, tmp_path: Path, cluster: str) -> None:
     import json
 
     from flows import rank_concepts
@@ -186,7 +186,7 @@ def test_a_run_says_how_many_workers_learned_its_ranker(shared_run: Job, tmp_pat
         found.append((job.run / "ranking" / "slates.parquet").read_bytes())
         facts = json.loads((job.run / "ranking" / "facts.json").read_text())
         assert facts["portions"] == 2
-        assert " trees learned by 2 workers" in rank_concepts.say(job.run / "ranking")
+        assert " trees learned in 2 portions" in rank_concepts.say(job.run / "ranking")
         assert not (job.run / "ranking" / "portions").exists()
     assert found[0] == found[1]
 
