@@ -19,8 +19,10 @@ from ranking.reward_model import cross_fit
 from ranking.rollout import rolled_out
 from ranking.slates import arranged, logit
 
-DRAWS = 16
-"""Slates drawn per logged slate for the model's value of the new policy."""
+DRAWS, LEAST_DRAWS, ALL_DRAWS = 16, 2, 400_000
+"""Slates drawn per logged slate for the model's value of the new policy: fewer for a long log, so that all of them are about
+as many, but never under the least. Each position's chances are exact given what is drawn before it: on the shipped sample
+two draws add noise of 0.009 clicks, where a slate's clicks have a standard deviation of 0.48."""
 _SLATE = ["user_id", "at"]
 
 
@@ -73,12 +75,13 @@ def expected_slates(
     lengths = log.group_by(_SLATE).agg(slots=pl.len())
     longest = int(lengths["slots"].to_numpy().max(initial=0))
     offsets = slot_offsets[np.minimum(np.arange(longest), len(slot_offsets) - 1)]
+    draws = min(DRAWS, max(LEAST_DRAWS, ALL_DRAWS // max(len(lengths), 1)))
     rng, found = stream(seed, "evaluation", "rollout"), []
     for part in replayed:
         rows = arranged(part.join(lengths.select(_SLATE), on=_SLATE, how="semi"), _SLATE, policy)
         odds = logit(rows["click_chance"].to_numpy())
         chances = [expit(odds + offset) for offset in offsets]
-        clicks = rolled_out(rows, concepts, chances, policy=policy, draws=DRAWS, rng=rng)
+        clicks = rolled_out(rows, concepts, chances, policy=policy, draws=draws, rng=rng)
         slates = rows.select(_SLATE).unique(maintain_order=True)
         slates = slates.join(lengths, on=_SLATE, how="left", maintain_order="left")
         inside = np.arange(longest) < slates["slots"].to_numpy()[:, None]

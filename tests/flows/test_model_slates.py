@@ -9,7 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows.model_slates import marginal_ratios, rewarded
+import flows.model_slates
+from contracts.settings import SlateSettings
+from flows.model_slates import expected_slates, marginal_ratios, rewarded
+from ranking.policy import Policy
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 CHANCE = {"a": 0.6, "b": 0.2, "c": 0.05}
@@ -66,3 +69,26 @@ def test_weights_of_embeddings_are_the_mean_weights_of_the_concepts_that_share_t
     means = told.with_columns(found.alias("m")).group_by("concept_id").agg(pl.col("m").mean()).sort("concept_id")
     assert means["m"].to_list() == pytest.approx([0.9, 0.9, 1.2], abs=0.08)  # own weights: 0.3, 1.5, 1.2; 4 sd
     assert marginal_ratios(told.drop("propensity"), np.zeros((told.height, 0)), vectors, seed=1) is None
+
+
+def test_fewer_draws_for_each_slate_of_a_long_log_tell_the_same_on_average(
+    log: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odds = {concept: float(np.log(chance / (1 - chance))) for concept, chance in CHANCE.items()}
+    scores = log.select("user_id", "at").unique().join(pl.DataFrame({"concept_id": list(CHANCE)}), how="cross")
+    scores = scores.with_columns(
+        score=pl.col("concept_id").replace_strict(odds), click_chance=pl.col("concept_id").replace_strict(CHANCE)
+    ).sort("user_id", "at", "concept_id")
+    concepts = pl.DataFrame(
+        {"concept_id": list(CHANCE), "advertiser": ["x", "x", "y"], "topics": [["t"], ["u"], ["t"]]}
+    )
+    policy = Policy(SlateSettings(temperature=1.0, topic_penalty=0.5))
+
+    def value(most: int) -> np.ndarray:
+        monkeypatch.setattr(flows.model_slates, "ALL_DRAWS", most)
+        found = expected_slates(log, [scores], concepts, policy, np.zeros(2), 1)
+        return found.sort("user_id")["expected_slate"].to_numpy()
+
+    few, many = value(1), value(10**9)
+    assert 1.5 < few.std() / many.std() < 5
+    assert few.mean() == pytest.approx(many.mean(), abs=4 * few.std() / np.sqrt(len(few)))
