@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from contracts.settings import FeatureSettings
 from contracts.store import write_json
-from features.history_lengths import history_lengths
 from features.space import Space
+from flows.fill_log import fill_log
 from flows.find_candidates import Finder, spaced
 from flows.job import Job, Stage
+from flows.list_candidates import write_candidates
 from flows.measure_drift import drift_of
-from flows.part_users import PART_EVENTS, by_user, files_of, read_parts, whole_users, write_parts
+from flows.part_users import PART_EVENTS, by_user, files_of, write_parts
 from flows.place_users import place_users
 from flows.refit_space import choose_space, welcomed
-from flows.score_day import LARGE_DAY, PART_PAIRS, Day
+from flows.score_day import Day
 from ranking.propensities import estimable
 from ranking.split import boundaries
 
@@ -58,16 +56,14 @@ def work(job: Job, folder: Path) -> None:
 
     then = Day.of(events, impressions, concepts, before, before_vectors, job.settings)
     last = then.seen_from(now, concept_vectors)
-    logged = impressions.with_columns(history_events=known_events(folder / EVENTS, impressions, settings))
-    then.table(logged).write_parquet(folder / "logged.parquet")
-    del logged
+    fill_log(job, then, folder / EVENTS, impressions, folder).write_parquet(folder / "logged.parquet")
     finder = Finder.of(events, impressions, concepts, before_vectors, test_from, job.settings)
     moments = today.select("user_id", at=pl.lit(as_of, dtype=pl.Datetime("us", "UTC")))
-    pairs = write_candidates(folder / "daily.parquet", finder, last, moments)
+    pairs = write_candidates(job, folder / "daily.parquet", finder, last, folder / EVENTS, moments)
     tested = impressions.filter(pl.col("at") >= test_from)
     slates = tested.select("user_id", "at").unique().sort("user_id", "at")
     if can_be_replayed(tested, len(slates) * min(job.settings.ranking.candidates, len(concepts))):
-        write_candidates(folder / "replay.parquet", finder, then, slates)
+        write_candidates(job, folder / "replay.parquet", finder, then, folder / EVENTS, slates)
     clicks = None
     if finder.cuts:
         some = spaced(moments, RECALL_USERS)
@@ -83,43 +79,6 @@ def work(job: Job, folder: Path) -> None:
     del finder
     write_json(folder / "drift.json", drift_of(now, events, settings))
     write_json(folder / "facts.json", told)
-
-
-def write_candidates(path: Path, finder: Finder, day: Day, moments: pl.DataFrame) -> int:
-    """Writes the candidates of moments, with their features where they are few; their number.
-
-    Args:
-        path: of the table: user_id, at, concept_id (sorted) and the features; of more than LARGE_DAY pairs without
-            these, in parts of whole users.
-        finder: of candidates.
-        day: what features and embeddings are made of.
-        moments: user_id, at; sorted, distinct.
-    """
-    coming = (
-        finder.shortlist(some, day.vectors(some))
-        for some in whole_users(moments, PART_PAIRS // min(finder.width, PART_PAIRS))
-    )
-    held = [finder.shortlist(moments.clear(), np.zeros((0, 1), dtype=np.float32))]
-    rows = 0
-    for part in coming:
-        held.append(part)
-        rows += len(part)
-        if rows > LARGE_DAY:
-            return write_parts(path, chain(held[1:], coming))
-    day.table(pl.concat(held)).write_parquet(path)
-    return rows
-
-
-def known_events(events: Path, moments: pl.DataFrame, settings: FeatureSettings) -> pl.Series:
-    """How many events of the user were known at each moment, (N,), see `features.history_lengths`."""
-    asked = moments.select("user_id", "at").with_row_index("row").sort("user_id", maintain_order=True)
-    found = np.zeros(len(asked), dtype=np.int64)
-    for part in read_parts(events):
-        users = asked["user_id"]
-        first, last = users.search_sorted(part["user_id"][0], "left"), users.search_sorted(part["user_id"][-1], "right")
-        some = asked[int(first) : int(last)]
-        found[some["row"].to_numpy()] = history_lengths(part, some, delay_seconds=settings.delay_seconds)
-    return pl.Series(found)
 
 
 def vector_table(space: Space, concepts: pl.DataFrame) -> pl.DataFrame:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import scipy.sparse as sp
 
 from contracts.settings import Settings
 from features.embeddings import embeddings_at
@@ -22,6 +24,8 @@ from ranking.popularity import popularity
 RECALL_CLICKS = 20_000
 """Of the held-out clicks, evenly spaced in time, so many are asked for."""
 
+_LEADS, _ITEMS = "leads.npz", "items.parquet"
+
 
 @dataclass(frozen=True, eq=False)
 class Finder:
@@ -31,12 +35,16 @@ class Finder:
         retrieval: of the concepts, learned before the held-out part of the log.
         browsed: the events, where co-visits are looked at.
         events: the events.
+        placed: concept_id, vector.
+        test_from: end of what it was learned from.
         settings: of the run.
     """
 
     retrieval: Retrieval
     browsed: Browsed | None
     events: pl.DataFrame | pl.LazyFrame
+    placed: pl.DataFrame
+    test_from: dt.datetime
     settings: Settings
 
     @classmethod
@@ -48,10 +56,15 @@ class Finder:
         placed: pl.DataFrame,
         test_from: dt.datetime,
         settings: Settings,
+        *,
+        taught: Path | None = None,
     ) -> Finder:
         """From the run's tables and concept vectors (concept_id, vector).
 
         Popularity and co-visits are those before `test_from`; caps and budgets count up to each moment.
+
+        Args:
+            taught: where a finder of all events has left what they `teach`; the events may then be some users'.
         """
         ranking, delay = settings.ranking, settings.features.delay_seconds
         eligibility = Eligibility.of(concepts, impressions, ranking, delay_seconds=delay)
@@ -59,14 +72,29 @@ class Finder:
         learned = impressions.filter(past)
         browsed, strength = None, None
         if len(eligibility.concepts) > ranking.candidates and ranking.covisit_share:
-            clicks = learned.filter("clicked").select("user_id", "at", "concept_id")
-            items = events.lazy().filter(past).select("user_id", "at", concept_id="item_id")
-            items = items.join(concepts.lazy().select("concept_id"), on="concept_id", how="semi", maintain_order="left")
-            visits = pl.concat([clicks, items.collect()])
-            browsed = Browsed.of(events.lazy().select("user_id", "at", "item_id").collect())
-            strength = leads(browsed, visits, eligibility.concepts, delay_seconds=delay)
+            seen = events.lazy().select("user_id", "at", "item_id").collect()
+            if taught is not None:
+                browsed = Browsed.of(seen, pl.read_parquet(taught / _ITEMS)["item_id"])
+                strength = sp.csr_array(sp.load_npz(taught / _LEADS))
+            else:
+                browsed = Browsed.of(seen)
+                clicks = learned.filter("clicked").select("user_id", "at", "concept_id")
+                items = seen.lazy().filter(past).select("user_id", "at", concept_id="item_id")
+                items = items.join(
+                    concepts.lazy().select("concept_id"), on="concept_id", how="semi", maintain_order="left"
+                )
+                visits = pl.concat([clicks, items.collect()])
+                strength = leads(browsed, visits, eligibility.concepts, delay_seconds=delay)
         rates = popularity(learned, concepts).select("concept_id", "click_rate")
-        return cls(Retrieval.of(eligibility, placed, rates, strength, ranking), browsed, events, settings)
+        return cls(
+            Retrieval.of(eligibility, placed, rates, strength, ranking), browsed, events, placed, test_from, settings
+        )
+
+    def teach(self, folder: Path) -> None:
+        """Leaves what was learned from the events of all, for finders of some users' candidates."""
+        if self.browsed is not None and self.retrieval.leads is not None:
+            sp.save_npz(folder / _LEADS, self.retrieval.leads, compressed=False)
+            self.browsed.items.to_frame("item_id").write_parquet(folder / _ITEMS)
 
     @property
     def cuts(self) -> bool:

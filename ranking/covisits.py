@@ -36,9 +36,10 @@ class Browsed:
     item: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, events: pl.DataFrame) -> Browsed:
-        """From user_id, at, item_id."""
-        users, items = (events[name].unique().sort() for name in ("user_id", "item_id"))
+    def of(cls, events: pl.DataFrame, items: pl.Series | None = None) -> Browsed:
+        """From user_id, at, item_id; `items` are those of all users where the events are some users'."""
+        users = events["user_id"].unique().sort()
+        items = events["item_id"].unique().sort() if items is None else items
         coded = pl.DataFrame(
             {
                 "user": _places(events["user_id"], users).astype(np.int32),

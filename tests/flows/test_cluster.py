@@ -118,13 +118,21 @@ def test_a_drawing_stopped_between_two_batches_goes_on_with_or_without_a_cluster
 def test_features_and_scores_of_a_large_day_are_those_of_one_machine(
     shared_run: Job, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.build_features.LARGE_DAY", 100)
-    monkeypatch.setattr("flows.build_features.PART_PAIRS", 500)
+    monkeypatch.setattr("flows.list_candidates.LARGE_DAY", 100)
+    monkeypatch.setattr("flows.list_candidates.PART_PAIRS", 500)
     monkeypatch.setattr("flows.build_features.PART_EVENTS", 1_000)
     monkeypatch.setattr("ranking.cascade.MIN_USERS", 20)
-    found = []
+    found: list[dict[str, str]] = []
+    spread_works: set[str] = set()
+    spread = spread_work.Workers.spread
+
+    def watched(workers: spread_work.Workers, work: Any, *others: Any, **options: Any) -> Iterator[Path]:
+        spread_works.add(work.__name__)
+        return spread(workers, work, *others, **options)
+
+    monkeypatch.setattr(spread_work.Workers, "spread", watched)
     for name, where in (("alone", ""), ("spread", cluster)):
-        settings = small_settings(ranking={"cascade_loss": 0.5})
+        settings = small_settings(ranking={"cascade_loss": 0.5, "candidates": 30})
         job = replace(copied(shared_run, tmp_path / name, settings), cluster=where)
         shutil.rmtree(job.run / "features")
         perform(job, stages=3)
@@ -133,6 +141,8 @@ def test_features_and_scores_of_a_large_day_are_those_of_one_machine(
         for stage in stages:
             del found[-1][f"{stage}/manifest.json"]
     assert found[0] == found[1]
+    assert spread_works == {"place_part", "fill_part", "list_part", "score_part"}
+    assert not any("finding" in path or "filling" in path for path in found[1])
     assert sum(path.startswith("features/interests.parquet/") for path in found[0]) > 1, "users came in parts"
     daily = pl.read_parquet(job.run / "features" / "daily.parquet")
     assert len(list(chunks(daily, 500))) > 5

@@ -73,11 +73,11 @@ def test_no_table_depends_on_the_size_of_the_parts(
     shared_run: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     monkeypatch.setattr("ranking.cascade.MIN_USERS", 20)
-    monkeypatch.setattr("flows.build_features.LARGE_DAY", 100 if large else 10**9)
+    monkeypatch.setattr("flows.list_candidates.LARGE_DAY", 100 if large else 10**9)
     wanted = made(shared_run, tmp_path / "whole")
     for number, (events, pairs, chunk) in enumerate([(300, 250, 60), (1, 1, 1000)]):
         monkeypatch.setattr("flows.build_features.PART_EVENTS", events)
-        monkeypatch.setattr("flows.build_features.PART_PAIRS", pairs)
+        monkeypatch.setattr("flows.list_candidates.PART_PAIRS", pairs)
         monkeypatch.setattr("flows.score_day.CHUNK_PAIRS", chunk)
         monkeypatch.setattr("features.table.PART_EVENTS", events)
         found = made(shared_run, tmp_path / str(number))
@@ -96,7 +96,7 @@ def test_given_slates_are_judged_alike_whether_the_replay_kept_its_features(
 ) -> None:
     found = []
     for name, limit in (("small", 10**9), ("large", 100)):
-        monkeypatch.setattr("flows.build_features.LARGE_DAY", limit)
+        monkeypatch.setattr("flows.list_candidates.LARGE_DAY", limit)
         job = copied(shared_run, tmp_path / name, small_settings(ranking={"cascade_loss": 0.0}))
         shutil.rmtree(job.run / "features")
         perform(job, stages=3)

@@ -234,7 +234,7 @@ def ranked(finished: Job, home: Path, **ranking: object) -> Job:
 def test_a_large_day_is_scored_some_users_at_a_time_with_the_same_scores(
     finished: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.build_features.LARGE_DAY", 100)
+    monkeypatch.setattr("flows.list_candidates.LARGE_DAY", 100)
     monkeypatch.setattr("flows.score_day.CHUNK_PAIRS", 500)
     job = ranked(finished, tmp_path, cascade_loss=0.0)
     assert pl.read_parquet(job.run / "features" / "daily.parquet").columns == ["user_id", "at", "concept_id"]
@@ -249,8 +249,8 @@ def test_a_large_day_is_scored_some_users_at_a_time_with_the_same_scores(
 def test_a_first_model_thins_out_a_large_day_and_the_replay_alike(
     finished: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.build_features.LARGE_DAY", 100)
-    monkeypatch.setattr("flows.build_features.PART_PAIRS", 500)
+    monkeypatch.setattr("flows.list_candidates.LARGE_DAY", 100)
+    monkeypatch.setattr("flows.list_candidates.PART_PAIRS", 500)
     monkeypatch.setattr("ranking.cascade.MIN_USERS", 20)
     job = ranked(finished, tmp_path, cascade_loss=0.5)
     first = json.loads((job.run / "ranking" / "facts.json").read_text())["cascade"]

@@ -12,9 +12,13 @@ from sources.drawings import FOLDER, SIDE, catalogue, product_image_path, produc
 from sources.law import TOPICS
 
 NAMES = product_names()
+AT_EVERY_TEST = 4
+"""Of so many drawings one is rendered at every test, which takes seconds; the others with the slow tests."""
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * bool(n % AT_EVERY_TEST)) for n, name in enumerate(NAMES)]
+)
 def test_the_committed_picture_is_what_its_drawing_renders_to(name: str) -> None:
     pytest.importorskip("resvg_py", reason="rendering needs resvg-py")
     fresh = np.asarray(Image.open(io.BytesIO(render(FOLDER / f"{name}.svg"))).convert("RGBA"), int)
