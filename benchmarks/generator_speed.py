@@ -28,8 +28,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.flow_solvers import ddim, euler
-from benchmarks.generator_quality import World
 from benchmarks.generator_ways import Way, ways
+from benchmarks.picture_world import World
 from flows.job import SHIPPED
 from generators.painting.network import Condition, SceneNetwork
 from generators.painting.painters import Painter, SceneRequest

@@ -153,3 +153,11 @@ def mean_distance(features: Doubles) -> float:
     """Of any two different pictures: what there is of diversity."""
     count = len(features)
     return float(apart(features, features).sum() / (count * (count - 1)))
+
+
+def fidelity(row: dict[str, float]) -> str:
+    """The cells of a `Distance`."""
+    return (
+        f"{row['frechet']:.2f} | {1000 * row['kernel']:.2f} +- {1000 * row['kernel_error']:.2f} | "
+        f"{row['precision']:.1%} | {row['recall']:.1%}"
+    )

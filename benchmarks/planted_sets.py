@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.generator_quality import World
 from benchmarks.generator_ways import ways
+from benchmarks.picture_world import World
 from contracts.seeds import seed_of, stream
 from flows.job import SHIPPED
 from generators.checking.likeness import colours_around, distances

@@ -33,8 +33,8 @@ import torch
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.generator_quality import fidelity, interval
-from benchmarks.picture_distances import EfficientNetLite0, distance
+from benchmarks.picture_distances import EfficientNetLite0, distance, fidelity
+from benchmarks.picture_lift import interval
 from contracts.seeds import seed_of, stream
 from contracts.settings import load_settings
 from flows.choose_models import any_generator

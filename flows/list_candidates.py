@@ -63,10 +63,11 @@ def _here(finder: Finder, day: Day, log: Path, moments: pl.DataFrame) -> Iterato
             yield finder.shortlist(some, day.vectors(some))
 
 
-def _spread(job: Job, home: Path, finder: Finder, day: Day, log: Path, moments: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _spread(
+    job: Job, home: Path, table: str, finder: Finder, day: Day, log: Path, moments: pl.DataFrame
+) -> Iterator[pl.DataFrame]:
     """The same parts, those of each file of the log found by a worker."""
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     finder.teach(home)
     parts = {}
     for file, theirs in by_file(moments, log):
