@@ -31,6 +31,9 @@ def train_generator(
     steps: Annotated[int, Parameter(help="Optimiser steps of the flow.")] = 2400,
     rows: Annotated[int, Parameter(help="Impressions per step.")] = 16,
     learning_rate: Annotated[float, Parameter(help="Of the flow, at its height.")] = 8e-4,
+    codec_steps: Annotated[
+        int, Parameter(help="Steps that the known codec learns from these pictures first; 0: it stays as it is.")
+    ] = 0,
     from_scratch: Annotated[bool, Parameter(negative="", help="Do not start from known weights.")] = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where to train.")] = "auto",
 ) -> None:
@@ -46,7 +49,11 @@ def train_generator(
     from flows.train_models import learn_generator  # noqa: PLC0415 - slow to import
 
     settings = load_settings(config)
-    chosen = curriculum_of(steps=steps, seed=settings.seed, device=device, rows=rows, learning_rate=learning_rate)
+    if codec_steps < 0:
+        raise SettingsError("must be 0 or more", where="--codec-steps", fix="Give the number of optimiser steps.")
+    chosen = curriculum_of(
+        steps=steps, seed=settings.seed, device=device, codec_again=codec_steps, rows=rows, learning_rate=learning_rate
+    )
     job = Job(data_folder(data, runs), settings, runs, models)
     with Bar() as bar:
         version = learn_generator(job, chosen, from_scratch=from_scratch, tell=bar.tell)

@@ -73,17 +73,21 @@ def work(job: Job, folder: Path) -> None:
     )
 
 
-def curriculum_of(*, steps: int, seed: int, device: Literal["auto", "cpu", "cuda"], **flow: Any) -> Curriculum:
+def curriculum_of(
+    *, steps: int, seed: int, device: Literal["auto", "cpu", "cuda"], codec_again: int = 0, **flow: Any
+) -> Curriculum:
     """The usual curriculum with so many steps of the flow.
 
     Args:
         steps: of the flow. seed: of everything. device: to train on.
+        codec_again: steps that a known codec goes on learning.
         flow: further fields of the flow's `Schedule`.
     """
     usual = Curriculum()
     same = {"seed": seed, "device": device}
     return Curriculum(
         codec=usual.codec.model_copy(update=same),
+        codec_again=codec_again,
         flow=Schedule(**{**same, "steps": steps, "warmup_steps": min(usual.flow.warmup_steps, steps // 4), **flow}),
     )
 

@@ -35,6 +35,17 @@ class Curriculum(Frozen):
     channels: tuple[int, ...] = Field(
         default=(64, 128), min_length=1, description="width of each level of a flow that sets out from nothing"
     )
+    codec_again: int = Field(
+        default=0, ge=0, description="steps that a codec set out from goes on learning, at half the rate; 0: it stays"
+    )
+
+    def for_codec(self, again: bool) -> Schedule:
+        """How a codec is taught: from nothing, or again."""
+        if not again:
+            return self.codec
+        steps = self.codec_again
+        less = {"learning_rate": self.codec.learning_rate / 2, "warmup_steps": min(self.codec.warmup_steps, steps // 4)}
+        return self.codec.model_copy(update={"steps": steps, **less})
 
 
 @dataclass(frozen=True)
@@ -63,8 +74,8 @@ def teach(
         folder: made if it is not there.
         curriculum: how.
         progress: called after every step.
-        start_from: a folder of weights to set out from. Their codec is kept as it is, and so are their flow's weights,
-            but for what reads concepts if the space is another; the flow keeps their width.
+        start_from: a folder of weights to set out from. Their codec is kept as it is, unless the curriculum teaches it again, and
+            their flow sets out with its weights, but for what reads concepts if the space is another, and with its width.
 
     Raises:
         DataError: the training file is unfit.
@@ -74,9 +85,10 @@ def teach(
     source = source_of(examples_file)
     start = None if start_from is None else load_weights(start_from)
     seconds = 0.0
-    if start is None:
-        lesson = CodecLesson(examples, seed=curriculum.codec.seed, source=source)
-        learned = train(lesson, folder / lesson.name, curriculum.codec, progress)
+    if start is None or curriculum.codec_again:
+        known = None if start is None else start.codec
+        lesson = CodecLesson(examples, seed=curriculum.codec.seed, source=source, start=known)
+        learned = train(lesson, folder / lesson.name, curriculum.for_codec(known is not None), progress)
         codec, seconds = learned.module, learned.seconds
         assert isinstance(codec, SceneCodec)
         codec.fit(some_scenes(examples))

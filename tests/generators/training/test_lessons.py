@@ -14,6 +14,7 @@ from generators.examples import Examples, write_examples
 from generators.painting.codec import SceneCodec
 from generators.painting.network import SceneNetwork
 from generators.painting.weights import load_weights
+from generators.pixels import to_float
 from generators.training.curriculum import Curriculum, teach
 from generators.training.lessons import CodecLesson, FlowLesson, Studies, fit_prior, products_on_grey, scenes_behind
 from generators.training.training import Progress, Schedule
@@ -159,6 +160,21 @@ def test_a_warm_start_keeps_the_codec(taught: tuple[Path, str, Path], tmp_path: 
     for name, tensor in old.codec.state_dict().items():
         assert torch.equal(new.codec.state_dict()[name], tensor), name
     assert not (tmp_path / "warm" / "codec").exists()
+
+
+def test_a_known_codec_that_goes_on_learning_codes_these_pictures_better(
+    taught: tuple[Path, str, Path], light_and_dark: Made, tmp_path: Path
+) -> None:
+    again = tiny(steps=1).model_copy(update={"codec_again": 40, "codec": tiny(steps=1, checkpoint_every=20).codec})
+    made = load_weights(teach(taught[0], tmp_path / "again", again, start_from=taught[2]).weights)
+    pictures = torch.from_numpy(light_and_dark().pictures[:8]).permute(0, 3, 1, 2)
+    seen = to_float(pictures)
+
+    def error(codec: SceneCodec) -> float:
+        with torch.inference_mode():
+            return float((codec.decode(codec.encode(seen)) - seen).square().mean())
+
+    assert error(made.codec) < 0.8 * error(load_weights(taught[2]).codec)
 
 
 @pytest.mark.slow
