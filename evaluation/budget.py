@@ -18,6 +18,8 @@ Section = dict[str, Any]
 NEXT = 100
 """Renders whose worth is told beyond the budget."""
 
+_APART = 0.15  # of the width of the chart, so that two labels stand side by side
+
 _POINTS = 60  # of the curve, at most, beside the steps
 
 
@@ -68,9 +70,11 @@ def budget_chart(section: Mapping[str, Any]) -> str:
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(2.7)
         axes.plot(at, [point["extra_clicks"] for point in section["curve"]], color=BLUE, linewidth=1.8)
-        ends = [(drawn, section["extra_clicks"], BLUE, "drawn")]
+        near = more < _APART * at[-1]  # then one label is for both
+        ends = [(drawn, section["extra_clicks"], BLUE, "" if more and near else "drawn")]
         if more:
-            ends.append((drawn + more, section["extra_clicks"] + section["next"]["extra_clicks"], ORANGE, f"+{more}"))
+            label = f"drawn, +{more:,}" if near else f"+{more:,}"
+            ends.append((drawn + more, section["extra_clicks"] + section["next"]["extra_clicks"], ORANGE, label))
         for x, y, colour, label in ends:
             axes.vlines(x, 0, y, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
             axes.plot(x, y, "o", color=colour, markersize=6)
@@ -80,6 +84,7 @@ def budget_chart(section: Mapping[str, Any]) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
         axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
         axes.set_xlabel("personal pictures drawn, best first")
         axes.set_ylabel("expected extra clicks")
         text = (

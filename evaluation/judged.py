@@ -114,6 +114,8 @@ def _figure(values: Floats, z: float) -> Section:
 
 def _skill(held_out: pl.DataFrame | None, settings: EvaluationSettings, seed: int) -> Section:
     """AUC of the judge's preference among pictures of one concept, on people it never saw."""
+    if held_out is not None and held_out.is_empty():
+        return {"absent": "no concept has two logged pictures of which one might be preferred"}
     if held_out is None or not _LEAST_CLICKS <= int(held_out["clicked"].sum()) <= len(held_out) - _LEAST_CLICKS:
         return {"absent": "too few clicks of other people to try the judge on"}
     clicked, advantage = held_out["clicked"].to_numpy(), held_out["advantage"].to_numpy()

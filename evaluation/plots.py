@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ _VARIABLES = {
     BLUE: "var(--blue, #2f86c5)",
     ORANGE: "var(--orange, #c8641e)",
 }
+_LABEL = 26  # letters of a line of a long label beside a chart
 _WIDTH = 5.0  # inches: 360 units, drawn at about that many CSS pixels on a phone
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -242,18 +244,20 @@ def reliability(report: Section) -> str:
 def funnel(report: Section) -> str:
     """Counts from the log to the pictures, on a log scale since they span orders of magnitude."""
     steps = report["funnel"]
-    figure, axes = new_figure(0.35 + 0.36 * len(steps))
+    labels = [textwrap.fill(step["label"], _LABEL) for step in steps]
+    lines = 1 + max(label.count("\n") for label in labels)
+    figure, axes = new_figure(0.35 + (0.16 + 0.2 * lines) * len(steps))
     for place, step in enumerate(steps):
         length = np.log10(max(step["count"], 1))
         axes.hlines(-place, 0, length, color=BLUE, linewidth=2)
         axes.plot(length, -place, "o", color=BLUE, markersize=6)
         axes.annotate(f"{step['count']:,}", (length, -place), xytext=(9, 0), textcoords="offset points", va="center")
-    axes.set_yticks([-place for place in range(len(steps))], [step["label"] for step in steps])
+    axes.set_yticks([-place for place in range(len(steps))], labels)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
     axes.grid(visible=False)
     axes.set_ylim(-len(steps) + 0.4, 0.6)
-    axes.set_xlim(0, np.log10(max(step["count"] for step in steps) + 1) * 1.5 + 0.1)
+    axes.set_xlim(0, np.log10(max(step["count"] for step in steps) + 1) * 1.65 + 0.1)
     told = ", ".join(f"{step['label']} {step['count']:,}" for step in steps)
     return as_svg(figure, "funnel", f"From the log to the pictures: {told}.")
 

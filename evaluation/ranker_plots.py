@@ -44,7 +44,7 @@ def calibration_days(report: Section) -> str:
     axes.plot(range(len(days)), [day["ratio"] for day in days], "o", color=BLUE, markersize=5)
     shown = np.unique(np.linspace(0, len(days) - 1, min(len(days), 5)).round().astype(int))
     axes.set_xticks(shown, [days[place]["day"][5:] for place in shown])
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.12 * max(1.0, axes.get_ylim()[1] / 1.05))
     axes.set_xlim(-0.6, len(days) - 0.4)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.grid(visible=False, axis="x")

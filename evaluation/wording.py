@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,14 @@ KIND_WORDS = {"own": "own", "other": "another cohort's", "general": "the general
 def number(value: float | None, digits: int = 2) -> str:
     """A plain number, such as 1,234.50."""
     return NONE if value is None else f"{value:,.{digits}f}".replace("-", MINUS)
+
+
+def plain(value: float, figures: int = 3) -> str:
+    """A number of any size by so many significant figures, such as 266,000 or 0.0000754; no powers of ten."""
+    if not math.isfinite(value) or value == 0:
+        return "0" if value == 0 else "infinity"
+    digits = figures - 1 - math.floor(math.log10(abs(value)))
+    return number(round(value, digits), max(digits, 0))
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -118,7 +127,7 @@ def parameter(row: Mapping[str, Any]) -> str:
     name = {"clipped_ips": "weights up to", "switch_dr": "model beyond", "dr_os": "lambda"}.get(
         row["name"], "shrinkage"
     )
-    return f"{name} {value:.3g}"
+    return f"{name} {plain(value)}"
 
 
 def sizes(values: Sequence[float]) -> list[str]:

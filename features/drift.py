@@ -20,7 +20,7 @@ RECENT_DAYS = 7
 
 LEAST_EVENTS_EXPLAINED = 0.8
 LEAST_USERS_EXPLAINED = 0.8
-LEAST_SPECTRUM_KEPT = 1.0
+LEAST_SPECTRUM_KEPT = 0.97
 MOST_MEAN_SHIFT = 0.25
 UNUSABLE_EVENTS_EXPLAINED = 0.5
 """Under this share the batch does not use a space at all."""
@@ -214,7 +214,7 @@ def _advise(events: float, users: float, kept: float | None, shift: float | None
     reasons = [
         (events < LEAST_EVENTS_EXPLAINED, f"{events:.0%} of recent events are on items of the space, fewer than {LEAST_EVENTS_EXPLAINED:.0%}"),
         (users < LEAST_USERS_EXPLAINED, f"{users:.0%} of recent users are explained, fewer than {LEAST_USERS_EXPLAINED:.0%}"),
-        (kept is not None and kept < LEAST_SPECTRUM_KEPT, f"the space spans {kept or 0:.0%} of what a new one would, less than {LEAST_SPECTRUM_KEPT:.0%}"),
+        (kept is not None and kept < LEAST_SPECTRUM_KEPT, f"the space spans {kept or 0:.1%} of what a new one would, less than {LEAST_SPECTRUM_KEPT:.0%}"),
         (shift is not None and shift > MOST_MEAN_SHIFT, f"the users' mean has moved by {shift or 0:.2f} standard deviations, more than {MOST_MEAN_SHIFT:g}"),
     ]  # fmt: skip
     found = tuple(words for holds, words in reasons if holds)

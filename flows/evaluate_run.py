@@ -198,9 +198,9 @@ def funnel(run: Path, facts: dict[str, Any], slates: pl.DataFrame, creatives: pl
     passed = int((creatives["checks"].list.len() == 0).sum())
     return (
         FunnelStep(label="Events read", count=events["read"] if events else 0),
-        *kept_steps("Held-out clicks that retrieval", facts["clicks_kept"]),
+        *kept_steps("Held-out clicks", facts["clicks_kept"]),
         FunnelStep(label="User-concept pairs scored", count=facts["pairs"]),
-        *kept_steps("Best concepts of a sample of users that retrieval", best),
+        *kept_steps("Users' best concepts", best),
         FunnelStep(label="Slate positions filled", count=len(slates)),
         FunnelStep(label="Creatives drawn", count=len(creatives)),
         FunnelStep(label="Passed every check", count=passed),
@@ -212,8 +212,8 @@ def kept_steps(what: str, kept: dict[str, Any] | None) -> tuple[FunnelStep, ...]
     if kept is None:
         return ()
     return (
-        FunnelStep(label=f"{what} was asked for", count=kept["wanted"]),
-        FunnelStep(label=f"{what} kept", count=kept["kept"]),
+        FunnelStep(label=f"{what} asked of retrieval", count=kept["wanted"]),
+        FunnelStep(label=f"{what} that it kept", count=kept["kept"]),
     )
 
 

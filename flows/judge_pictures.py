@@ -89,11 +89,15 @@ def _worth(job: Job, judge: Judge, prepared: Prepared, features: Floats) -> Wort
 
 
 def _held_out(judge: Judge, others: Prepared, features: Floats, seed: int) -> pl.DataFrame:
-    """Impressions of people the judge never saw: user, clicked, and by how much the picture shown beats its concept's mean."""
+    """Impressions of people the judge never saw: user, clicked, and by how much the picture shown beats its concept's mean.
+
+    Those of concepts with a single picture are left out: there was nothing to prefer.
+    """
     examples = others.examples
-    chosen = np.arange(len(examples.clicked))
+    pictures = np.bincount(examples.picture_concept)
+    chosen = np.flatnonzero(pictures[examples.picture_concept[examples.impression_picture]] > 1)
     if len(chosen) > HELD_OUT:
-        chosen = np.sort(stream(seed, "held out of the judge").choice(len(chosen), HELD_OUT, replace=False))
+        chosen = np.sort(stream(seed, "held out of the judge").choice(chosen, HELD_OUT, replace=False))
     picture, moment = examples.impression_picture[chosen], examples.impression_user[chosen]
     concept, advantage = examples.picture_concept[picture], np.zeros(len(chosen))
     taste = judge.fits[0].taste

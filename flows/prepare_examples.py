@@ -14,7 +14,8 @@ from PIL import Image
 from contracts.errors import DataError
 from contracts.settings import FeatureSettings
 from features.embeddings import embeddings_at
-from features.space import Space
+from features.space import Space, Vectors
+from flows.part_users import whole_users
 from flows.place_users import browsing_settings
 from flows.refit_space import welcomed
 from generators.examples import Examples
@@ -23,6 +24,9 @@ from generators.taste.judge import of_judge
 
 MOST_SEEN = 1_000_000
 """Impressions of pictures that are learned from, about: those of all users, or of as many evenly spaced ones."""
+
+PART_MOMENTS = 200_000
+"""Moments whose users' events are read at once, about."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -76,30 +80,28 @@ def prepare_examples(
         DataError: the data holds no pictures, or no impression of one.
     """
     events = pl.scan_parquet(tables / "events.parquet")
-    concepts, impressions, pictures = (
-        pl.read_parquet(tables / f"{name}.parquet") for name in ("concepts", "impressions", "pictures")
-    )
+    concepts, pictures = (pl.read_parquet(tables / f"{name}.parquet") for name in ("concepts", "pictures"))
+    seen = pl.scan_parquet(tables / "impressions.parquet").select("user_id", "at", "slot", "creative_id", "clicked")
     if pictures.is_empty():
         raise DataError(
             "there is no pictures table, so nothing to learn a picture from",
             where=str(data),
             fix="Add pictures.parquet (creative_id, concept_id, file), see data/README.md.",
         )
-    seen, past = impressions, events
+    past = events
     if before is not None:
-        seen, past = impressions.filter(pl.col("at") < before), events.filter(pl.col("at") < before)
+        seen, past = seen.filter(pl.col("at") < before), events.filter(pl.col("at") < before)
     space = welcomed(space, past, concepts, settings)
-    shown = seen.join(pictures.with_row_index("picture").select("creative_id", "picture"), on="creative_id")
-    shown = _some(shown, MOST_SEEN).sort("at", "user_id", "slot")
+    numbers = pictures.with_row_index("picture").select("creative_id", "picture")
+    shown = _some(seen.join(numbers.lazy(), on="creative_id").drop("creative_id"), MOST_SEEN).sort(
+        "at", "user_id", "slot"
+    )
     if shown.is_empty():
         raise DataError(
             "no impression names a creative of the pictures table",
             where=str(data),
             fix="Fill impressions.creative_id with keys of the pictures table.",
         )
-    known = events.join(
-        shown.lazy().select("user_id").unique(), on="user_id", how="semi", maintain_order="left"
-    ).collect()
     moments = shown.select("user_id", "at").unique(maintain_order=True).with_row_index("moment")
     shown = shown.join(moments, on=["user_id", "at"], maintain_order="left")
     rows = pictures.join(
@@ -113,7 +115,7 @@ def prepare_examples(
         masks=masks,
         picture_concept=rows["concept"].to_numpy().astype(np.int32),
         concept_vectors=space.place_concepts(concepts),
-        user_vectors=embeddings_at(known, space, moments, **browsing_settings(settings)),
+        user_vectors=_vectors(events, space, moments, settings),
         impression_picture=shown["picture"].to_numpy().astype(np.int32),
         impression_user=shown["moment"].to_numpy().astype(np.int32),
         clicked=shown["clicked"].to_numpy().astype(np.uint8),
@@ -125,15 +127,26 @@ def prepare_examples(
     return Prepared(examples, tuple(user_ids), people.to_numpy())
 
 
-def _some(shown: pl.DataFrame, most: int) -> pl.DataFrame:
+def _some(shown: pl.LazyFrame, most: int) -> pl.DataFrame:
     """The impressions of as many users, evenly spaced in order of id, as have about `most`."""
-    if len(shown) <= most:
-        return shown
-    users = shown["user_id"].unique().sort()
-    count = max(1, len(users) * most // len(shown))
-    return shown.filter(
-        pl.col("user_id").is_in(users[np.linspace(0, len(users) - 1, count).astype(np.int64)].implode())
-    )
+    counts = shown.group_by("user_id").len().sort("user_id").collect(engine="streaming")
+    users, total = counts["user_id"], int(counts["len"].sum())
+    if total > most:
+        places = np.linspace(0, len(users) - 1, max(1, len(users) * most // total)).astype(np.int64)
+        shown = shown.filter(pl.col("user_id").is_in(users[places].implode()))
+    return shown.collect(engine="streaming")
+
+
+def _vectors(events: pl.LazyFrame, space: Space, moments: pl.DataFrame, settings: FeatureSettings) -> Vectors:
+    """(N, D) embeddings at moments (user_id, at); the events of some users are in memory at a time."""
+    found = np.empty((len(moments), space.dimensions), np.float32)
+    events = events.select("user_id", "at", "action", "item_id", "topics")
+    for some in whole_users(moments.with_row_index("row").sort("user_id", "at"), PART_MOMENTS):
+        users = some["user_id"].unique()
+        known = events.filter(pl.col("user_id").is_in(users.implode())).collect(engine="streaming")
+        vectors = embeddings_at(known, space, some, **browsing_settings(settings))
+        found[some["row"].to_numpy()] = vectors
+    return found
 
 
 def read_pictures(data: Path, rows: pl.DataFrame, side: int) -> tuple[Bytes, Bytes]:

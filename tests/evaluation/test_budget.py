@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -48,3 +50,9 @@ def test_the_chart_tells_its_numbers_in_words() -> None:
     told = budget_section(worth(500), 48)
     assert f"the next 100 {told['next']['extra_clicks']:.3g}" in budget_chart(told)
     assert "absent" in budget_section(worth(0), 0)
+
+
+@pytest.mark.parametrize(("count", "labels"), [(400, ["drawn", "+100"]), (40_000, ["drawn, +100"])])
+def test_labels_of_the_chart_stand_apart_or_are_one(count: int, labels: list[str]) -> None:
+    drawn = budget_chart(budget_section(worth(count), 100))
+    assert re.findall(r"(?:<!-- |>)(drawn|drawn, \+100|\+100)(?: -->|<)", drawn) == labels

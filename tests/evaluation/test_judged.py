@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -106,3 +108,10 @@ def test_a_log_that_does_not_say_or_has_one_kind_only_is_told_so() -> None:
     assert "does not say" in labels_section(nothing, SETTINGS, seed=1)["absent"]
     assert "does not say" in labels_section(None, SETTINGS, seed=1)["absent"]
     assert "nothing to compare" in labels_section(shown(0).filter("labelled"), SETTINGS, seed=1)["absent"]
+
+
+def test_where_nobody_had_two_pictures_to_choose_from_the_judge_is_not_tried() -> None:
+    found = judged()
+    assert found.held_out is not None
+    section = judged_section(replace(found, held_out=found.held_out.clear()), SETTINGS, seed=1, true=None)
+    assert section["skill"] == {"absent": "no concept has two logged pictures of which one might be preferred"}

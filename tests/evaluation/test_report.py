@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ import evaluation
 from contracts.errors import DataError
 from contracts.settings import EvaluationSettings
 from evaluation.judged import JudgedPictures
+from evaluation.plots import funnel
 from evaluation.report import build_report, clean, render_html
 from evaluation.report_data import FunnelStep, IntakeTable, PictureCell, PictureRow, ReportData, StageTime, TopicProbe
 from evaluation.review_rounds import ReviewRound
@@ -326,6 +328,16 @@ def test_a_planted_world_is_loudly_called_simulated_and_hostile_words_stay_words
 def test_charts_take_the_colours_of_the_page(page: str) -> None:
     assert not re.search(r"#0[0-9]0[0-9]0[0-9]", page)
     assert "var(--blue" in page
+
+
+def test_long_labels_of_the_funnel_are_broken_into_lines_that_fit() -> None:
+    steps = [{"label": "Best concepts of a sample of users that retrieval was asked for", "count": 800}] * 9
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a chart without room for its labels warns
+        drawn = funnel({"funnel": steps})
+    places = [float(x) for x in re.findall(r"text-anchor: end[^>]*translate\(([-\d.]+)", drawn)]
+    assert all(x > 0 for x in places)
+    assert "Best concepts of a sample" in drawn
 
 
 def test_pictures_travel_as_thumbnails_and_missing_or_broken_ones_are_named(full: ReportData, page: str) -> None:

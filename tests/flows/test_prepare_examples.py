@@ -33,6 +33,7 @@ def test_of_a_long_log_some_users_are_taken_whole(shared_run: Job, monkeypatch: 
     everything = prepared(shared_run)
     rows = len(everything.people)
     monkeypatch.setattr(flows.prepare_examples, "MOST_SEEN", rows // 3)
+    monkeypatch.setattr(flows.prepare_examples, "PART_MOMENTS", 7)
     some = prepared(shared_run)
     assert rows / 4 < len(some.people) < rows / 2.4
     assert set(some.user_ids) < set(everything.user_ids)
