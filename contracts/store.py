@@ -18,7 +18,7 @@ from typing import Any
 from contracts.disk import writing
 from contracts.errors import RunError
 from contracts.lock import Lock, check_held, locked
-from contracts.memory import Peak
+from contracts.memory import Peak, give_back
 
 MANIFEST = "manifest.json"
 _KEY = "key.json"
@@ -185,6 +185,7 @@ class RunStore:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
             write_json(part / _KEY, said)
+        give_back()
         began = time.monotonic()
         with Peak() as peak:
             work(part)
