@@ -170,7 +170,7 @@ class GeneratorSettings(_Frozen):
     steps: int = Field(default=2, ge=1, le=1000, description="denoising steps of the flow")
     student_steps: Literal[1, 2, 4] = Field(default=1, description="steps of the student")
     guidance: float = Field(
-        default=16.0,
+        default=128.0,
         ge=0,
         description="how hard looks are drawn to what the user clicks; 1 is Bayes' rule, 0 ignores it",
     )

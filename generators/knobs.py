@@ -7,7 +7,7 @@
 | off_brand | palette | the wished look has the hue of the advertiser's colours (nothing changes where it has none) |
 | product_hidden | product_scale, standout | the product is set larger; scenes that differ from it in lightness are preferred |
 | unsafe | guidance | weight 1: what the concept looks like for anybody, nothing personal; and far from the rejected scene |
-| looks_fake | guidance, steps | half the weight above 1, which is what burns colours, and twice the steps |
+| looks_fake | guidance, steps | an eighth of the weight above 1, which is what burns colours, and twice the steps |
 | duplicate | apart | far from the rejected scene and its siblings, and no near duplicate of any of them |
 | wrong_message | headline | the concept's next headline |
 | other | seed | a new seed, as in every other case |
@@ -69,7 +69,7 @@ _TURNS: dict[Reason, dict[str, float | int]] = {
     Reason.OFF_BRAND: {"palette": _FIRM},
     Reason.PRODUCT_HIDDEN: {"product_scale": 1.15, "standout": 1.0},
     Reason.UNSAFE: {"guidance": 0.0, "apart": 1.0},
-    Reason.LOOKS_FAKE: {"guidance": 0.5, "steps": 2},
+    Reason.LOOKS_FAKE: {"guidance": 0.125, "steps": 2},
     Reason.DUPLICATE: {"apart": 1.0},
     Reason.WRONG_MESSAGE: {"headline": 1},
     Reason.OTHER: {},

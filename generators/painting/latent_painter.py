@@ -73,11 +73,11 @@ class LatentPainter:
         )
         return self.generator.prior.draw(product_numbers(framed, masks), users, self.taste, self.guidance, noise)
 
-    def _cells(self, requests: Sequence[SceneRequest], masks: Floats) -> torch.Tensor:
-        """The sketches lent to the requests, (B, CHANNELS, L, L)."""
+    def _cells(self, requests: Sequence[SceneRequest], masks: Floats, looks: Floats) -> torch.Tensor:
+        """The sketches lent to the requests, as busy as their looks, (B, CHANNELS, L, L)."""
         lent = [
-            self.generator.sketchbook.lend(mask, stream(request.seed, "sketch"))
-            for request, mask in zip(requests, masks, strict=True)
+            self.generator.sketchbook.lend(mask, stream(request.seed, "sketch"), busyness)
+            for request, mask, busyness in zip(requests, masks, self.generator.prior.busyness(looks), strict=True)
         ]
         sketches, holes = (torch.stack(part) for part in zip(*lent, strict=True))
         return sketch_cells(sketches, holes)
@@ -111,7 +111,7 @@ class LatentPainter:
         covers = functional.avg_pool2d(torch.from_numpy(masks)[:, None].to(device), REDUCTION)
         with torch.inference_mode():
             products = torch.stack([self._encoded(one.tobytes()) for one in framed])
-            ground = lay_ground(products, covers, self._cells(requests, masks).to(device))
+            ground = lay_ground(products, covers, self._cells(requests, masks, looks).to(device))
             latents = self.way(network, condition.to(device), ground, noise)
             scenes = to_bytes(codec.decode(latents)).permute(0, 2, 3, 1).cpu().numpy()
         graded = grade(scenes, framed, masks, looks)

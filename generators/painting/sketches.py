@@ -31,6 +31,7 @@ _FLOOR = 0.04  # of the standard deviation, so that a flat scene has a flat sket
 _STEP = 1 / 80  # between two levels of a stored sketch; 0 is level 128, and level 0 is a hole
 _WIDEN = 17  # pixels; a logged product is taken out with this much around it, its shadow included
 _CHOICE = 24  # sketches that suit a product best, of which one is lent
+_NEAR = 8  # of these and their mirror images, those as calm or busy as is wished
 _PRODUCTS = 64  # whose choice is remembered
 
 
@@ -89,17 +90,25 @@ class Sketchbook:
 
     levels: Bytes
 
-    def lend(self, mask: npt.NDArray[np.float32], random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def lend(
+        self, mask: npt.NDArray[np.float32], random: np.random.Generator, busyness: float | None = None
+    ) -> tuple[Tensor, Tensor]:
         """A sketch and its hole (1, S, S), by lot among those whose hole this product hides best, mirrored or not.
 
         Args:
             mask: (S, S), above 0 where the product stands.
             random: the lot.
+            busyness: how busy it is to be, as the share of pictures that are calmer; None: whatever comes.
         """
         if not len(self.levels):
             return tuple(part[0] for part in no_sketch(1, mask.shape[0]))  # type: ignore[return-value]
         count = len(self.levels)
-        chosen = self._fitting(_packed(mask > 0).tobytes())[random.integers(min(2 * _CHOICE, 2 * count))]
+        fitting = self._fitting(_packed(mask > 0).tobytes())
+        if busyness is not None:
+            fitting = fitting[np.argsort(self._steps[fitting % count], kind="stable")]
+            low = round(busyness * max(len(fitting) - _NEAR, 0))
+            fitting = fitting[low : low + _NEAR]
+        chosen = fitting[random.integers(len(fitting))]
         page = self.levels[chosen % count]
         levels = torch.from_numpy(np.ascontiguousarray(page[:, ::-1] if chosen >= count else page))[None]
         return from_levels(levels), (levels == 0).float()
@@ -112,6 +121,19 @@ class Sketchbook:
     def _rank(self, mask: bytes) -> npt.NDArray[np.int64]:
         bare = np.bitwise_count(self._holes & ~np.frombuffer(mask, np.uint64)).sum(1, dtype=np.int64)
         return np.argsort(bare, kind="stable")[: 2 * _CHOICE]
+
+    @cached_property
+    def _steps(self) -> npt.NDArray[np.float32]:
+        """(K,) mean step between neighbours outside the hole, at half the size: how busy each sketch is."""
+        count, side = len(self.levels), self.levels.shape[-1] // 2
+        halves = self.levels.reshape(count, side, 2, side, 2)
+        light, known = halves.mean((2, 4), dtype=np.float32), (halves > 0).all((2, 4))
+        total, pairs = np.zeros(count, np.float32), np.zeros(count, np.float32)
+        for axis in (1, 2):
+            low, high = (np.take(known, range(first, first + side - 1), axis) for first in (0, 1))
+            total += (np.abs(np.diff(light, axis=axis)) * (low & high)).sum((1, 2))
+            pairs += (low & high).sum((1, 2))
+        return np.asarray(total / np.maximum(pairs, 1), np.float32)
 
     @cached_property
     def _holes(self) -> npt.NDArray[np.uint64]:

@@ -25,6 +25,7 @@ do not follow a wish that no picture has.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +44,7 @@ PRODUCT = ("lightness", "red_green", "yellow_blue", "cover")
 MOST_CONTRAST = 0.85
 """The contrast that is wished for at most: about what pictures have whose product stands out most, and what a scene can be graded to."""
 
-_CONTRAST = LOOK.index("contrast")
+_CONTRAST, _BUSYNESS = LOOK.index("contrast"), LOOK.index("busyness")
 _RIDGE = 10.0  # pictures' worth of belief that the product does not matter
 
 
@@ -136,6 +137,11 @@ class LookPrior:
         excess = np.maximum(looks[:, _CONTRAST] - MOST_CONTRAST, 0)
         follow = covariance[:, _CONTRAST] / covariance[_CONTRAST, _CONTRAST]
         return np.asarray(looks - excess[:, None] * follow, np.float32)
+
+    def busyness(self, looks: Floats) -> list[float]:
+        """For each look (B, F) the share of logged pictures that are calmer, as a normal distribution has it."""
+        normal = NormalDist(float(self.base[_BUSYNESS]), float(self.typical[_BUSYNESS]))
+        return [normal.cdf(float(one)) for one in looks[:, _BUSYNESS]]
 
     def tell(self, looks: Floats) -> Floats:
         """(B, F) looks as a network is told them: mean 0 and variance 1 over logged pictures."""

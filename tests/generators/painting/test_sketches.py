@@ -99,6 +99,25 @@ def test_what_is_lent_is_drawn_from_the_best_by_plain_counting() -> None:
         assert sketch[0].numpy().tobytes() == allowed[np.random.default_rng(seed).integers(48)]
 
 
+def test_a_calm_look_is_lent_a_calm_sketch_and_a_busy_one_a_busy_sketch() -> None:
+    """Of fifty pages that suit equally well, from flat to rough; what stands in a hole does not count."""
+    random = np.random.default_rng(0)
+    rough = random.normal(size=(24, S, S)) * np.linspace(0, 30, 24)[:, None, None] + 128
+    levels = rough.round().clip(1, 255).astype(np.uint8)
+    levels[:, 8:16, 8:16] = 0
+    book, mask = Sketchbook(levels), np.zeros((S, S), np.float32)
+    mask[6:20, 6:20] = 1
+
+    def spreads(busyness: float) -> list[float]:
+        lent = [book.lend(mask, np.random.default_rng(seed), busyness) for seed in range(30)]
+        return [float(sketch[hole == 0].std()) for sketch, hole in lent]
+
+    calm, middle, busy = (spreads(one) for one in (0.0, 0.5, 1.0))
+    assert max(calm) < min(middle)
+    assert max(middle) < min(busy)
+    assert len(set(middle)) > 3
+
+
 def test_an_empty_book_lends_a_sketch_that_says_nothing() -> None:
     book = Sketchbook(np.zeros((0, S, S), np.uint8))
     sketch, hole = book.lend(np.zeros((S, S), np.float32), np.random.default_rng(0))
