@@ -104,11 +104,11 @@ def by_file(table: pl.DataFrame, log: Path) -> Iterator[tuple[Path, pl.DataFrame
         table: of users in the log or not; one who is not goes with those before, or with the first.
         log: in parts of whole users in order.
     """
-    files = [file for file in files_of(log) if len(pl.scan_parquet(file, glob=False).head(1).collect())] or files_of(
-        log
-    )[:1]
-    firsts = [pl.read_parquet(file, columns=["user_id"], n_rows=1, glob=False)["user_id"] for file in files[1:]]
-    ends = [int(table["user_id"].search_sorted(first[0], "left")) for first in firsts]
+    firsts = {
+        file: pl.read_parquet(file, columns=["user_id"], n_rows=1, glob=False)["user_id"] for file in files_of(log)
+    }
+    files = [file for file, first in firsts.items() if len(first)] or list(firsts)[:1]
+    ends = [int(table["user_id"].search_sorted(firsts[file][0], "left")) for file in files[1:]]
     for file, low, high in zip(files, [0, *ends], [*ends, len(table)], strict=True):
         if high > low:
             yield file, table[low:high]

@@ -12,7 +12,7 @@ import pytest
 from flows.compare_nights import _scores
 from flows.evaluate_run import evaluate_slates
 from flows.job import Job
-from flows.part_users import by_user, files_of, read_parts, whole_users, write_parts
+from flows.part_users import by_file, by_user, files_of, read_parts, whole_users, write_parts
 from tests.flows.small_run import copied, perform, small_settings
 
 LOG = pl.DataFrame({"user_id": list("cabacbbd"), "n": range(8)})
@@ -30,6 +30,20 @@ def test_parts_of_any_size_hold_whole_users_in_order(tmp_path: Path, size: int) 
     assert sum(part["user_id"].n_unique() for part in parts) == 4
     assert pl.concat(list(whole_users(whole, size))).equals(whole)
     assert sum(part["user_id"].n_unique() for part in whole_users(whole, size)) == 4
+
+
+def test_a_table_is_cut_where_the_files_of_a_log_end(tmp_path: Path) -> None:
+    """Users that the log does not know go with those before them, or with the first; a file without rows gets none."""
+    log = tmp_path / "log.parquet"
+    write_parts(
+        log, [pl.DataFrame({"user_id": users}, schema={"user_id": pl.String}) for users in (["b", "b", "d"], [], ["f"])]
+    )
+    table = pl.DataFrame({"user_id": list("aabdeffg")})
+    assert [(file.stem, "".join(part["user_id"])) for file, part in by_file(table, log)] == [
+        ("00000", "aabde"),
+        ("00002", "ffg"),
+    ]
+    assert [file.stem for file, _ in by_file(pl.DataFrame({"user_id": ["g"]}), log)] == ["00002"]
 
 
 def test_one_part_is_a_file_and_what_was_left_by_an_earlier_attempt_goes(tmp_path: Path) -> None:
